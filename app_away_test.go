@@ -297,6 +297,16 @@ func TestStartTimeoutReportsTheLastReasons(t *testing.T) {
 	})
 }
 
+// A start that waits only for the first attempt of an optional component says so.
+func TestStartTimeoutReportsOptionalComponents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app := newApp(chassi.AppOptions{StartTimeout: time.Second})
+		app.Add(chassi.Optional(chassi.ComponentFunc("redis", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, nil)))
+		wantText(t, app.Run(t.Context()), "the App has not started within 1s: the first attempt of an optional component has not ended")
+	})
+}
+
 func TestEndWhileWaitingIsClean(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -450,5 +460,5 @@ func TestOptionalServerIsServerOfItsKind(t *testing.T) {
 
 	app = newApp(chassi.AppOptions{})
 	app.Add(chassi.Optional(nil))
-	wantText(t, app.Run(t.Context()), "a component is nil")
+	wantText(t, app.Run(t.Context()), "a component passed to Add or AddServer is nil")
 }

@@ -155,6 +155,28 @@ func TestBackgroundMayEnd(t *testing.T) {
 	})
 }
 
+// A component that ends while another one is still starting stops the App too.
+func TestBackgroundEndsDuringStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app := chassi.NewApp("test", chassi.AppOptions{Logger: slog.New(slog.DiscardHandler)})
+		app.Add(chassi.Background("worker", chassi.StopOnExit, func(context.Context) error { return nil }))
+		app.Add(slowStart{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := app.Run(ctx); err != nil || ctx.Err() != nil {
+			t.Errorf("Run returned %v, context %v; want nil before the end of the context", err, ctx.Err())
+		}
+	})
+}
+
+// slowStart is a component whose Start returns when its context ends.
+type slowStart struct{}
+
+func (slowStart) Name() string                    { return "slow" }
+func (slowStart) Start(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (slowStart) Stop(context.Context) error      { return nil }
+
 func TestBackgroundThatDoesNotStopIsNamed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

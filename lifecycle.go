@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// run runs the App from start to stop.
+// run starts the App, serves until ctx is done or a component fails, and stops the App. It
+// returns the errors of the components.
 func (a *App) run(ctx context.Context) error {
 	defer a.state.Store(int32(stopped))
 	starts, cancel := context.WithCancel(ctx)
@@ -20,6 +21,8 @@ func (a *App) run(ctx context.Context) error {
 	switch {
 	case err == nil:
 		err = a.serve(ctx)
+	case errors.Is(err, errEnded):
+		err = nil
 	case ctx.Err() != nil:
 		a.options.Logger.Info("stopped during start", "reason", context.Cause(ctx).Error(), "at", err.Error())
 		err = nil
@@ -37,8 +40,8 @@ func (a *App) run(ctx context.Context) error {
 	return err
 }
 
-// watchFailures starts to wait for a failure of s, if s reports failures, until over is closed. A
-// failure stops the App.
+// watchFailures starts a goroutine that waits for a value from s.Failed until over is closed; the
+// value, even nil, stops the App. If s has no method Failed, watchFailures does nothing.
 func (a *App) watchFailures(s Component, over <-chan struct{}) {
 	breakable, ok := s.(interface{ Failed() <-chan error })
 	if !ok {
@@ -68,7 +71,7 @@ func (a *App) fail(err error) {
 	}
 }
 
-// failed returns the first failure so far, or nil.
+// failed returns a failure that has not been received from a.failure yet, or nil.
 func (a *App) failed() error {
 	select {
 	case err := <-a.failure:
@@ -78,8 +81,8 @@ func (a *App) failed() error {
 	}
 }
 
-// serve makes the App ready. It returns nil when ctx has ended and the drain delay has passed, or
-// the failure of a component at once.
+// serve makes the App ready. It returns nil when ctx is done and the drain delay has
+// passed. If a component fails before that, serve returns the failure at once.
 func (a *App) serve(ctx context.Context) error {
 	a.state.Store(int32(serving))
 	close(a.started)
@@ -93,8 +96,9 @@ func (a *App) serve(ctx context.Context) error {
 	}
 }
 
-// drain makes readiness fail and serves for the drain delay, until load balancers have noticed.
-// SIGINT skips the delay, because no load balancer is involved.
+// drain makes readiness fail, calls the Drain methods of the started components, and keeps serving
+// for the drain delay, so that load balancers notice. SIGINT skips the delay, because no load balancer
+// is involved. drain returns nil after the delay, or the failure of a component at once.
 func (a *App) drain(reason error) error {
 	a.state.Store(int32(draining))
 	delay := a.options.DrainDelay
@@ -116,8 +120,8 @@ func (a *App) drain(reason error) error {
 	}
 }
 
-// stop stops the started components, the servers concurrently, then the other components in reverse
-// order. Then it closes the components that were not started.
+// stop stops the started components: first the servers, concurrently, then the other components
+// in reverse order. Then it closes the components that were not started. It returns all errors.
 func (a *App) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
 	defer cancel()
@@ -139,7 +143,7 @@ func (a *App) stop() error {
 	return errors.Join(append(errs, a.closeUnstarted())...)
 }
 
-// closeUnstarted closes the components that have not started, in reverse order.
+// closeUnstarted closes the components that have not started, in reverse order, and returns the errors.
 func (a *App) closeUnstarted() error {
 	var errs []error
 	for _, c := range slices.Backward(slices.Concat(a.managed, a.servers)) {
@@ -169,8 +173,9 @@ func closeServer(ctx context.Context, s Component) error {
 	return nil
 }
 
-// stopManaged stops s by the time until, but gives it at least a second (or Grace, if shorter): a
-// blocked pool must not prevent the last log lines or the orderly close of the database.
+// stopManaged stops s. The context of Stop expires at the time until, but not before a second (or
+// Grace, if shorter) has passed: a blocked pool must not prevent the last log lines or the orderly
+// close of the database.
 func (a *App) stopManaged(until time.Time, s Component) error {
 	left := max(time.Until(until), min(time.Second, a.options.Grace))
 	ctx, cancel := context.WithTimeout(context.Background(), left)
@@ -178,8 +183,8 @@ func (a *App) stopManaged(until time.Time, s Component) error {
 	return a.stopOne(ctx, s)
 }
 
-// stopPatience is the additional time for a Stop after its context has ended, in which it can
-// name the work that it abandons.
+// stopPatience is the time that Stop or Close has after the grace period to return an error, which
+// may name the abandoned work.
 const stopPatience = 100 * time.Millisecond
 
 func (a *App) stopOne(ctx context.Context, s Component) error {
@@ -195,8 +200,9 @@ func (a *App) stopOne(ctx context.Context, s Component) error {
 	return err
 }
 
-// await calls f, recovers its panic, and returns true and its error. If f does not return within
-// grace after the end of ctx, await abandons f and returns false and the error of ctx.
+// await calls f and returns true and the error of f, or an error if f panics or calls
+// runtime.Goexit. If f does not return within grace after ctx is done, await abandons f and
+// returns false and an error that wraps ctx.Err().
 func await(ctx context.Context, grace time.Duration, f func(context.Context) error) (returned bool, err error) {
 	done := make(chan error, 1)
 	go func() {
@@ -222,4 +228,4 @@ func await(ctx context.Context, grace time.Duration, f func(context.Context) err
 	}
 }
 
-var errGoexit = errors.New("the goroutine exited without a response")
+var errGoexit = errors.New("the goroutine exited before the function returned")

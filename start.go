@@ -1,6 +1,7 @@
 package chassi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,11 @@ const (
 	optionalTime = 5 * time.Second
 )
 
-// start starts all components and returns nil when the App may serve.
+// errEnded is the error of start if a component stops the App without an error.
+var errEnded = errors.New("a component has ended")
+
+// start starts all components and returns nil when the App may serve. It returns an error if a component
+// fails or ends or StartTimeout passes first, or the errors of holdUps, if any, if ctx is done first.
 func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	up := make(chan struct{})
 	a.tasks.Go(func() {
@@ -34,16 +39,20 @@ func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	case <-up:
 		return nil
 	case err := <-a.failure:
-		return err
+		return cmp.Or(err, errEnded)
 	case <-ctx.Done():
 		return errors.Join(a.holdUps(ctx.Err())...)
 	case <-timeout:
-		return fmt.Errorf("not started within %v: %w", a.options.StartTimeout, errors.Join(a.holdUps(context.DeadlineExceeded)...))
+		errs := a.holdUps(context.DeadlineExceeded)
+		if len(errs) == 0 {
+			errs = append(errs, errors.New("the first attempt of an optional component has not ended"))
+		}
+		return fmt.Errorf("the App has not started within %v: %w", a.options.StartTimeout, errors.Join(errs...))
 	}
 }
 
-// holdUps returns an error for each component that is still starting and not optional: the latest
-// error of its Start, or noResponse if Start has not returned.
+// holdUps returns an error for each required component whose start has begun but not succeeded: the
+// latest error of its Start, or noResponse if Start has not returned.
 func (a *App) holdUps(noResponse error) (errs []error) {
 	for _, c := range a.all {
 		switch r := c.pending.Load(); {
@@ -90,8 +99,8 @@ func (a *App) startAll(ctx context.Context, over <-chan struct{}) bool {
 	return !slices.ContainsFunc(a.servers, missing)
 }
 
-// startOne starts c, and retries while it is unavailable, until ctx ends. It calls tried after
-// the first attempt.
+// startOne starts c, and retries while c is unavailable, until ctx is done. Any other error of Start
+// stops the App. After the first attempt, startOne calls tried.
 func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, tried func()) {
 	defer tried()
 	c.pending.Store(&CheckResult{Name: c.name, Status: starting.String()})
@@ -126,21 +135,24 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 	}
 }
 
-// attempt calls Start once. An interrupted Start has the grace period to undo what it did.
+// attempt calls Start of c once, with the timeout attemptTimeout. It returns the error of Start, or
+// an [Unavailable] error if Start failed because of that timeout. When its context is done,
+// Start has the grace period to undo what it did. If Start has not returned by then, attempt
+// abandons it and returns an error that wraps [ErrGrace].
 func (a *App) attempt(ctx context.Context, c *component) error {
 	limited, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	returned, err := await(limited, a.options.Grace, c.Start)
 	switch {
 	case !returned:
-		return fmt.Errorf("%w: not cleaned up: %w", ErrGrace, err)
+		return fmt.Errorf("%w: Start was abandoned: %w", ErrGrace, err)
 	case err != nil && limited.Err() != nil && ctx.Err() == nil:
 		return NewError(Unavailable, "no_response", fmt.Sprintf("No response within %v", attemptTimeout)).WithCause(err)
 	}
 	return err
 }
 
-// prefixed returns err with prefix before it, or before each of the errors that it joins.
+// prefixed returns err with prefix before its text, or before that of each error that err joins.
 func prefixed(prefix string, err error) (joined error) {
 	list, ok := err.(interface{ Unwrap() []error })
 	if !ok || fmt.Sprint(errors.Join(list.Unwrap()...)) != err.Error() {

@@ -22,16 +22,17 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
-// patience is the timeout of each start and each stop.
+// patience is the timeout of each start, each stop and each call.
 const patience = 20 * time.Second
 
-// Everywhere runs test five times, in parallel, as subtests: with a service in the same process,
-// and over HTTP, gRPC, NATS and AMQP on loopback, each with a real server. If the service has
-// streams, test is run over HTTP once more, with Server-Sent Events instead of JSON Lines ("sse"). A
-// transport over which [chassi.Transports] lets no endpoint be served is left out. NATS is
-// embedded; AMQP is skipped unless CHASSI_TEST_AMQP has the URL of a RabbitMQ. NewService is
-// called for each subtest, because endpoints belong to one service. Each call passes through the
-// middleware for recovery and for a timeout of 20 s, then through around, then through validation.
+// Everywhere runs test five times, in parallel, as subtests: with a service in the same
+// process, and over HTTP, gRPC, NATS and AMQP, each with a real server. If the
+// service has streams, test is run over HTTP once more, with Server-Sent Events instead of
+// JSON Lines ("sse"). A transport is left out if [chassi.Transports] excludes all
+// endpoints from it. The NATS server is embedded. AMQP is skipped unless CHASSI_TEST_AMQP
+// contains the URL of a RabbitMQ server. NewService is called for each subtest, because an
+// endpoint belongs to only one service. Each call passes through middleware for recovery
+// and for a timeout of 20 s, then through around, then through validation.
 //
 //	chassitest.Everywhere(t, greeter.New, func(t *testing.T, caller client.Caller) {
 //		c, err := greet.NewClient(caller)
@@ -73,7 +74,7 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 			t.Helper()
 			url := os.Getenv("CHASSI_TEST_AMQP")
 			if url == "" {
-				t.Skip("CHASSI_TEST_AMQP has no URL of a RabbitMQ")
+				t.Skip("CHASSI_TEST_AMQP is not set to the URL of a RabbitMQ server")
 			}
 			prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
 			run(t, amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, Expires: time.Minute, Logger: quiet}, around...), s)
@@ -94,7 +95,7 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 	}
 }
 
-// isFor reports whether a service is tested over the transport called name.
+// isFor reports whether s is tested in the subtest called name.
 func isFor(name string, s *chassi.Service) bool {
 	return slices.ContainsFunc(s.Endpoints(), func(e *chassi.Endpoint) bool {
 		if name == "sse" {
@@ -132,7 +133,8 @@ func overNATS(t *testing.T, s *chassi.Service, quiet *slog.Logger, around []chas
 	return c
 }
 
-// run mounts s, if server is a transport, starts server, and stops it at the end of the test.
+// run starts server, and stops it at the end of the test. If server is a transport, run
+// mounts s before the start.
 func run(t *testing.T, server chassi.Component, s *chassi.Service) {
 	t.Helper()
 	if transport, ok := server.(chassi.Transport); ok {
@@ -145,7 +147,7 @@ func run(t *testing.T, server chassi.Component, s *chassi.Service) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
-			t.Error(err)
+			t.Errorf("Stop of %s returned %v, want nil", server.Name(), err)
 		}
 	})
 }

@@ -17,11 +17,15 @@ func TestInvokeRefuses(t *testing.T) {
 	_, request := client.Invoke[answer](t.Context(), r.Client, "Read", &answer{})
 	_, response := client.Invoke[question](t.Context(), r.Client, "Read", &question{})
 	_, missing := client.Invoke[answer, question](t.Context(), r.Client, "Read", nil)
+	_, invoke := client.Stream[answer](t.Context(), r.Client, "Read", &question{})
+	_, item := client.Stream[question](t.Context(), r.Client, "Watch", &question{})
 	for says, err := range map[string]error{
-		"service test.v1.Test has no method Wipe":           unknown,
-		"not client_test.answer and client_test.answer":     request,
-		"not client_test.question and client_test.question": response,
-		"The request is missing":                            missing,
+		"test.v1.Test/Read is not a stream: call Invoke":                                   invoke,
+		"and yields client_test.answer, not client_test.question and client_test.question": item,
+		"service test.v1.Test has no method Wipe":                                          unknown,
+		"not client_test.answer and client_test.answer":                                    request,
+		"not client_test.question and client_test.question":                                response,
+		"The request is missing":                                                           missing,
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)

@@ -33,7 +33,8 @@ func (m *clusterMethod) stream(ctx context.Context, call *chassi.Call) error {
 	})
 }
 
-// untilOpen calls next with a context that ends after d unless the stream is open by then.
+// untilOpen calls next with a context that is canceled after d unless the stream is open by then.
+// It returns the error of next, or [chassi.DeadlineExceeded] if next failed because d had passed.
 func untilOpen(ctx context.Context, call *chassi.Call, d time.Duration, next chassi.Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -41,14 +42,14 @@ func untilOpen(ctx context.Context, call *chassi.Call, d time.Duration, next cha
 	defer timer.Stop()
 	call.Stream.OnOpen(func() { timer.Stop() })
 	err := next(ctx, call)
-	if context.Cause(ctx) == context.DeadlineExceeded && chassi.ErrorOf(err).Code == chassi.Canceled { //nolint:errorlint // the timer's
+	if err != nil && context.Cause(ctx) == context.DeadlineExceeded && chassi.ErrorOf(err).Code == chassi.Canceled { //nolint:errorlint // the timer's
 		return chassi.ErrorOf(context.DeadlineExceeded).WithCause(err)
 	}
 	return err
 }
 
 // opened makes attempts until one opens the stream or no further attempt is allowed. It returns the
-// error of the last attempt, or nil when the stream has ended without an error. The deadline of
+// error of the last attempt or of pick, or nil when the stream has ended normally. The deadline of
 // opening limits the delays between attempts. It does not apply to ctx, which lasts as long as the
 // stream.
 func (m *clusterMethod) opened(ctx, opening context.Context, call *chassi.Call) error {
@@ -106,8 +107,8 @@ func (m *clusterMethod) streamFrom(ctx context.Context, call *chassi.Call, t *ta
 	return err
 }
 
-// broken records that a stream broke off or fell silent after it was opened. The opening was
-// recorded as a success, so this failure counts as that of another call.
+// broken records that a stream broke off or fell silent after it was opened. The opening
+// was recorded as a success, so the failure is recorded as that of another call.
 func (t *target) broken(err error) {
 	if done, refused := t.breaker.Allow(); refused == nil {
 		done(err)

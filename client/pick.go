@@ -10,10 +10,10 @@ import (
 
 var errGone = errors.New("client: the instance was removed")
 
-// pick selects an instance for one attempt and acquires it: if possible a usable instance other
-// than avoid. The caller must call done with the outcome of the attempt, and then release. pick
-// returns an error if ctx ends before an instance is known, if all instances have been removed, or
-// if the breakers of all instances refuse the call.
+// pick selects an instance for one attempt, if possible a usable instance other than
+// avoid, and acquires it. The caller must call done with the outcome of the attempt, and
+// then t.release. pick returns an error if ctx is done before an instance is known, if all
+// instances have been removed, or if the breakers of all instances refuse the call.
 func (c *Cluster) pick(ctx context.Context, avoid *target) (t *target, done func(error), err error) {
 	targets, err := c.awaitTargets(ctx)
 	if err != nil {
@@ -28,8 +28,8 @@ func (c *Cluster) pick(ctx context.Context, avoid *target) (t *target, done func
 	return c.acquireAny(now)
 }
 
-// awaitTargets returns the instances. Before the first result of discovery it waits, until ctx
-// ends.
+// awaitTargets returns the instances. It waits for the first result of discovery, and
+// returns an error if ctx is done first or all instances have been removed.
 func (c *Cluster) awaitTargets(ctx context.Context) ([]*target, error) {
 	if targets := *c.targets.Load(); len(targets) > 0 {
 		return targets, nil
@@ -44,8 +44,8 @@ func (c *Cluster) awaitTargets(ctx context.Context) ([]*target, error) {
 	return nil, errNoInstance.WithCause(ctx.Err())
 }
 
-// acquire counts a call to t if the breaker of t admits it; if not, it returns an error. After the
-// call, done and then release must be called.
+// acquire counts a call to t. It returns an error if t was removed or if the breaker of
+// t refuses the call. After the call, done and then release must be called.
 func (t *target) acquire(now int64) (done func(error), err error) {
 	t.inFlight.Add(1)
 	if t.gone.Load() {
@@ -62,8 +62,9 @@ func (t *target) acquire(now int64) (done func(error), err error) {
 	return done, nil
 }
 
-// acquireAny acquires any instance, a usable one if possible. It starts again if all
-// instances are gone, because others have then replaced them.
+// acquireAny acquires any instance, a usable one if possible. It tries again if all
+// instances were removed at the same time, because others have then replaced them. It
+// returns an error if there is no instance, or if the breakers refuse the call.
 func (c *Cluster) acquireAny(now int64) (t *target, done func(error), err error) {
 	for {
 		targets := *c.targets.Load()
@@ -80,9 +81,9 @@ func (c *Cluster) acquireAny(now int64) (t *target, done func(error), err error)
 	}
 }
 
-// acquireOne acquires one of targets, beginning at a random one: first it tries the usable
-// ones, then all, because an ejected instance is better than none. If it acquires none it
-// returns the breaker error with the shortest known wait, or nil if all instances are gone.
+// acquireOne acquires one of targets, beginning at a random one. It tries the usable ones first
+// and then all of them, because an ejected instance is better than none. If it acquires none, it
+// returns the breaker error with the shortest known wait, or nil if all instances were removed.
 func acquireOne(targets []*target, now int64) (t *target, done func(error), open *breaker.OpenError) {
 	from := rand.IntN(len(targets))
 	for _, onlyUsable := range [...]bool{true, false} {
@@ -95,7 +96,8 @@ func acquireOne(targets []*target, now int64) (t *target, done func(error), open
 			if err == nil {
 				return t, done, nil
 			}
-			if e, ok := errors.AsType[*breaker.OpenError](err); ok && (open == nil || open.RetryAfter == 0 || e.RetryAfter < open.RetryAfter) {
+			e, ok := errors.AsType[*breaker.OpenError](err)
+			if ok && (open == nil || e.RetryAfter > 0 && (open.RetryAfter == 0 || e.RetryAfter < open.RetryAfter)) {
 				open = e
 			}
 		}

@@ -14,35 +14,39 @@ import (
 // Streamer is a [Caller] that also opens streams.
 type Streamer interface {
 	Caller
-	// BindStream is like Bind for an endpoint made with [chassi.NewStream]. The handler opens the
-	// stream, calls call.Stream.Open once the server has accepted it, and call.Stream.Received with
-	// each item; if Received returns false, the handler cancels the call. It returns nil only if the
-	// server has declared the end of the stream, and either Open has been called or the server had
-	// nothing to send. Its errors are of type [*chassi.Error]: the error that the server sent, or
-	// for example [chassi.Unavailable] for a stream that broke off or fell silent.
+	// BindStream prepares calls of e, an endpoint made with [chassi.NewStream]. It returns
+	// the binding for the middleware and a handler that makes a call, or an error if e
+	// cannot be called. The handler opens the stream, calls call.Stream.Open once the
+	// server has accepted the call, and call.Stream.Received with each item; if Received
+	// returns false, the handler cancels the call. It returns nil only if the server has
+	// declared the end of the stream, and either Open has been called or the server had
+	// nothing to send. Its errors are of type [*chassi.Error]: the error that the server
+	// sent, or for example [chassi.Unavailable] for a stream that broke off or fell silent.
 	BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error)
 }
 
-// bind prepares calls of e through caller.
+// bind prepares calls of e through caller. It returns an error if e is a stream and
+// caller is not a [Streamer].
 func bind(caller Caller, e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if !e.Streams() {
 		return caller.Bind(e) //nolint:wrapcheck // says what
 	}
 	s, ok := caller.(Streamer)
 	if !ok {
-		return nil, nil, fmt.Errorf("%s is a stream, which %T does not support", e.FullName(), caller)
+		return nil, nil, fmt.Errorf("%T does not support streams", caller)
 	}
 	return s.BindStream(e) //nolint:wrapcheck // says what
 }
 
-// Stream opens a stream of the named endpoint, made with [chassi.NewStream]. Like the method of the
-// service, it returns an error if the call fails before anything was sent, a nil iterator if there
-// is nothing to send, and otherwise an iterator of items. If the stream fails later, the iterator
-// ends with the error and a nil item; a loop that ends without an error has received all items.
+// Stream opens a stream of the named endpoint, which was made with [chassi.NewStream]. It returns
+// an error if the call fails before the stream opens, a nil iterator (do not range over it) if the
+// server has nothing to send, and otherwise an iterator over the items. If the stream fails later,
+// the iterator ends with the error and a nil item; a loop that ends without an error has received
+// all items.
 //
 // The iterator may be used once. Leaving the loop cancels the call. If the iterator is not used,
-// the stream stays open until ctx ends. The request id of the call in ctx and the deadline of ctx
-// are sent; the deadline applies to the whole stream.
+// the stream stays open until ctx is done. The request ID of the call in ctx and the deadline of
+// ctx are sent; the deadline applies to the whole stream.
 func Stream[Item, Req any](ctx context.Context, c *Client, name string, request *Req) (iter.Seq2[*Item, error], error) {
 	m, ok := c.methods[name]
 	if !ok {
@@ -52,8 +56,11 @@ func Stream[Item, Req any](ctx context.Context, c *Client, name string, request 
 		return nil, m.refusal
 	}
 	e := m.binding.Endpoint
-	if !e.Streams() || e.RequestType() != reflect.TypeFor[Req]() || e.ResponseType() != reflect.TypeFor[Item]() {
-		return nil, fmt.Errorf("client: %s is not a stream of %v for %v", e.FullName(), reflect.TypeFor[Item](), reflect.TypeFor[Req]())
+	if !e.Streams() {
+		return nil, fmt.Errorf("client: %s is not a stream: call Invoke", e.FullName())
+	}
+	if e.RequestType() != reflect.TypeFor[Req]() || e.ResponseType() != reflect.TypeFor[Item]() {
+		return nil, fmt.Errorf("client: %s accepts %v and yields %v, not %v and %v", e.FullName(), e.RequestType(), e.ResponseType(), reflect.TypeFor[Req](), reflect.TypeFor[Item]())
 	}
 	if request == nil {
 		return nil, errNoRequest
@@ -74,8 +81,8 @@ func Stream[Item, Req any](ctx context.Context, c *Client, name string, request 
 	}
 }
 
-// stream is an open stream of a client. Its call runs in a goroutine of its own, so that middleware
-// encloses it as it encloses other calls.
+// stream is an open stream of a client. Its call runs in a separate goroutine, so that
+// the middleware wraps the whole call, as it does for other calls.
 type stream[Item any] struct {
 	cancel context.CancelFunc
 	items  chan *Item
@@ -108,10 +115,10 @@ func (s *stream[Item]) deliver(ctx context.Context, item any) bool {
 	}
 }
 
-var errUsedTwice = errors.New("client: the iterator of a stream was used twice")
+var errUsedTwice = errors.New("client: the iterator of a stream can be used only once")
 
-// all is the iterator that [Stream] returns. When the loop ends, it cancels the call and waits for
-// the end of it.
+// all is the iterator that [Stream] returns. When the loop ends, all cancels the call
+// and waits for the end of the call.
 func (s *stream[Item]) all(yield func(*Item, error) bool) {
 	if s.used.Swap(true) {
 		yield(nil, errUsedTwice)

@@ -8,14 +8,14 @@
 // # Steps of the source
 //
 // If the source's clock is set forward, [Clock.Now] follows at the next reading. If it is set
-// back, Now does not go back, so that what has expired stays expired. Now advances at four
-// fifths of its speed until the source has caught up, so that durations are extended by at
-// most a quarter. The highest time reached is stored at the source, for other processes and
-// for restarts. If the clock is set back by more than 36 hours it is assumed to have been
-// wrong before, and Now follows at once.
+// back, Now does not go back, so that what has expired stays expired. Instead, Now advances
+// at four fifths of normal speed until the source has caught up, so that durations are
+// extended by at most a quarter. The highest time reached is stored at the source, for other
+// processes and for restarts. If the clock is set back by more than 36 hours, it is assumed to
+// have been wrong before, and Now follows at the next reading.
 //
-// [Clock.Source] always follows. It returns the time of the source's clock, for times that
-// are read by programs that do not share the source.
+// [Clock.Source] always follows the source's clock. Use it for times that are read by programs
+// that do not share the source.
 package clock
 
 import (
@@ -34,39 +34,39 @@ const (
 	interval = 5 * time.Second
 	// tick is the interval of checks for a step of the machine's clock.
 	tick    = time.Second
-	timeout = 10 * time.Second // of one measurement
+	timeout = 10 * time.Second // timeout of one measurement
 	// bound is the minimum difference between clocks that is reported.
 	bound = 2 * time.Second
-	// maxAhead is how far Now may be ahead of the source, whose clock was set back.
+	// maxAhead is the maximum time by which Now is ahead of a source whose clock was set back.
 	maxAhead = 36 * time.Hour
 	// keepInterval is the interval at which the highest time is stored at the source.
 	keepInterval = time.Minute
 )
 
-// Options configure a [Clock].
+// Options configures a [Clock].
 type Options struct {
-	Name string // of the source, for logs: "database"
+	Name string // name of the source in logs, such as "database"
 
 	// Read returns the time of the source's clock and the highest time passed to Keep, or the zero
 	// time if Keep has not been called.
 	Read func(ctx context.Context) (now, highest time.Time, err error)
 
-	// Keep stores the highest time if the stored one still equals replaced, the one that Read
-	// returned. If Keep is nil the highest time is not stored.
+	// Keep stores highest at the source if the time stored there still equals replaced, which was
+	// the result highest of Read. If Keep is nil, the highest time is not stored.
 	Keep func(ctx context.Context, replaced, highest time.Time) error
 
 	// Compare contains functions that read other clocks, by name. These clocks are only compared
 	// with this machine's clock.
 	Compare map[string]func(context.Context) (time.Time, error)
 
-	Logger *slog.Logger // default slog.Default()
+	Logger *slog.Logger // nil means slog.Default()
 
-	// Machine replaces the machine's clocks, for tests. It returns the wall clock's time and the
-	// time that the machine has been running.
+	// Machine replaces the machine's clocks in tests. It returns the time of the wall clock and the
+	// time that has passed on the monotonic clock since a fixed moment.
 	Machine func() (shown time.Time, running time.Duration)
 }
 
-// Clock is the clock of a source. It is safe for concurrent use.
+// Clock provides the time of a source. It is safe for concurrent use.
 type Clock struct {
 	options   Options
 	measuring sync.Mutex
@@ -81,17 +81,17 @@ type Clock struct {
 
 // reading is one reading of the source. It is immutable.
 type reading struct {
-	at     time.Duration // when it came, by the monotonic clock
-	trip   time.Duration // how long it took
-	source time.Time     // what the source showed then, or up to a trip before
-	floor  time.Time     // what Now returned then, at least source
+	at     time.Duration // when the response came, by the monotonic clock
+	trip   time.Duration // round-trip time of the reading
+	source time.Time     // time of the source at that moment or up to one trip before
+	floor  time.Time     // time of Now at that moment, at least source
 }
 
-// shown returns the time of the source at a moment after the reading.
+// shown returns the time of the source at the moment at, which is after the reading.
 func (r *reading) shown(at time.Duration) time.Time { return r.source.Add(at - r.at) }
 
-// now returns what [Clock.Now] returns at a moment after the reading: the time of the source, or
-// floor advanced at four fifths of the speed, whichever is later.
+// now returns the result of [Clock.Now] at the moment at, which is after the reading: the time of
+// the source, or floor advanced at four fifths of normal speed, whichever is later.
 func (r *reading) now(at time.Duration) time.Time {
 	return later(r.shown(at), r.floor.Add((at-r.at)/5*4))
 }
@@ -105,7 +105,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// New returns a clock that shows the machine's time until [Clock.Measure] has succeeded.
+// New returns a clock that shows the machine's time until [Clock.Measure] has read the source.
 func New(o Options) *Clock {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -120,8 +120,8 @@ func New(o Options) *Clock {
 	return &Clock{options: o, differences: make(map[string]*difference)}
 }
 
-// Now returns the time that expiry is compared with. It never decreases, unless the source is
-// set back by more than 36 hours.
+// Now returns the time with which expiry times are compared. After the first successful measurement
+// it never decreases, unless the source is set back by more than 36 hours.
 func (c *Clock) Now() time.Time {
 	shown, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -130,7 +130,8 @@ func (c *Clock) Now() time.Time {
 	return shown
 }
 
-// Source returns the time of the source's clock.
+// Source returns the time of the source's clock, or the machine's time until the source has been
+// read for the first time.
 func (c *Clock) Source() time.Time {
 	shown, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -140,7 +141,7 @@ func (c *Clock) Source() time.Time {
 }
 
 // Measure reads the source and the clocks of Options.Compare. It returns the error of Options.Read
-// or Options.Keep, but not those of Compare.
+// or Options.Keep. It ignores the errors of the functions in Options.Compare.
 func (c *Clock) Measure(ctx context.Context) error {
 	c.measuring.Lock()
 	defer c.measuring.Unlock()
@@ -180,20 +181,21 @@ func (c *Clock) measure(ctx context.Context) error {
 	return c.keep(ctx, highest, r)
 }
 
-// keep stores the highest time: at each measurement while it is ahead of the source by bound or
-// more, and otherwise at intervals of keepInterval.
+// keep stores the highest time that was reached: at each measurement while that time is ahead of
+// the source by bound or more, or lower than the stored time, and otherwise at intervals of
+// keepInterval.
 func (c *Clock) keep(ctx context.Context, kept time.Time, r *reading) error {
 	more := r.floor.Sub(kept)
 	if c.options.Keep == nil || more == 0 || more > 0 && more < keepInterval && r.floor.Sub(r.source) < bound {
 		return nil
 	}
 	if err := c.options.Keep(ctx, kept, r.floor); err != nil {
-		return fmt.Errorf("keep the highest time: %w", err)
+		return fmt.Errorf("store the highest time at the %s: %w", c.options.Name, err)
 	}
 	return nil
 }
 
-// Start begins to measure periodically, until Stop, and returns at once.
+// Start starts a goroutine that measures periodically until Stop is called. It returns nil at once.
 func (c *Clock) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
@@ -201,7 +203,7 @@ func (c *Clock) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends the measurements that Start began.
+// Stop ends the periodic measurements, waits for one that is in progress, and returns nil.
 func (c *Clock) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -210,8 +212,8 @@ func (c *Clock) Stop(context.Context) error {
 	return nil
 }
 
-// run measures every interval, and at once if the machine's clock has made a step, until ctx ends.
-// A suspension of the machine is a step too, because the monotonic clock stops meanwhile.
+// run measures every interval, and at once if the machine's clock has been set, until ctx is done.
+// A suspension of the machine has the same effect, because the monotonic clock stops meanwhile.
 func (c *Clock) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -235,8 +237,8 @@ func (c *Clock) run(ctx context.Context) {
 	}
 }
 
-// try measures once. It logs an error only at the level Debug, because others report that the
-// source is unavailable.
+// try measures once. It logs an error only at the level Debug, because other components report that
+// the source is unavailable.
 func (c *Clock) try(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -247,7 +249,8 @@ func (c *Clock) try(ctx context.Context) {
 	}
 }
 
-// reportSteps logs steps of the source's clock.
+// reportSteps logs when the source's clock was set, when it is behind the time reached before, and
+// when it has caught up.
 func (c *Clock) reportSteps(ctx context.Context, old, r *reading) {
 	var was time.Duration
 	if old != nil {
@@ -267,7 +270,8 @@ func (c *Clock) reportSteps(ctx context.Context, old, r *reading) {
 
 func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
-// Ahead returns how far Now is ahead of the source. It is zero unless the source was set back.
+// Ahead returns how far Now is ahead of the source. The result is zero unless the source was set
+// back.
 func (c *Clock) Ahead() time.Duration {
 	_, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -276,7 +280,8 @@ func (c *Clock) Ahead() time.Duration {
 	return 0
 }
 
-// String returns a description of the clock for operators, see [Clock.Differs].
+// String returns a description of the differences between the clocks for operators, or "not
+// measured yet".
 func (c *Clock) String() string {
 	text := c.describe()
 	if ahead := c.Ahead(); ahead >= bound {

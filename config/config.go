@@ -8,27 +8,30 @@ import (
 	"strings"
 )
 
-// Options configure [Load].
+// Options configures [Load].
 type Options struct {
-	Name    string   // of the program; "authd" makes AUTHD_ the prefix of its variables
-	Args    []string // the command line after the subcommand
-	Environ []string // as os.Environ returns it
-	File    string   // read if it exists; --config or AUTHD_CONFIG names another one, which must exist
+	Name    string   // name of the program; "authd" makes AUTHD_ the prefix of its variables
+	Args    []string // command-line arguments after the subcommand
+	Environ []string // environment variables in the form of os.Environ
 
-	// Positional permits arguments that are not flags, which are then in Report.Rest. Without it
-	// each is an error, so that "orders hlep" does not start the service.
+	// File is the path of the configuration file, which is read if it exists. The flag --config,
+	// or a variable such as AUTHD_CONFIG, names another file, which must exist.
+	File string
+
+	// Positional permits arguments that are not flags; Report.Rest contains them. If it is false,
+	// such an argument is an error, so that "orders hlep" does not start the service.
 	Positional bool
 
 	// Flags are the flags that the program has removed from Args, such as "--yes". Load suggests
-	// them for misspelled flags.
+	// them in errors about misspelled flags.
 	Flags []string
 }
 
-// ErrHelp is returned by [Load] if the arguments contain --help or -h and the struct has no such
-// setting. Nothing is loaded: print [Usage].
+// ErrHelp is returned by [Load] if the arguments contain --help or -h and the struct has no setting
+// of that name. Load has then set only the defaults; the program should call [Usage].
 var ErrHelp = errors.New("help was requested")
 
-// loader collects values and problems.
+// loader is the state of one call of [Load]. It collects values and problems.
 type loader struct {
 	options  Options
 	fields   []*field
@@ -37,18 +40,20 @@ type loader struct {
 	problems []error
 }
 
-// Load fills the struct that dst points to, and sets the fields of type *Report in it and in
-// structs embedded in it to the report that it returns.
+// Load fills the struct that dst points to from its defaults, the configuration file, environment
+// variables and flags. It returns a report of the values and their sources, and sets the fields of
+// type *Report in the struct, and in structs embedded in it, to that report.
 //
-// The default value of a setting is the one that the struct has before Load or, if that is the zero
-// value, the one of the default tag. If dst has a method SetDefaults(), Load calls it after that:
-// the values that it sets, which may be zero, are the defaults then. In both ways a program changes
-// the defaults of a library.
+// The default value of a setting is the value that its field has before Load or, if that is the
+// zero value, the value of the default tag. If dst has a method SetDefaults(), Load then calls it,
+// and the values that it sets, which may be zero, become the defaults. A program can change the
+// defaults of a library in either way.
 //
-// The error joins all problems, one a line; dst must not be used then. If there is no other problem
-// and dst has a method Validate() error, Load calls it last, for rules that concern several
-// settings; [Report.Locate] describes the form of the error of Validate. Load returns an error for
-// a struct with a field that cannot be configured, whether a value is given or not.
+// The error joins all problems, one per line; if it is not nil, dst must not be used. If there is
+// no other problem and dst has a method Validate() error, Load calls it last, to check rules that
+// concern several settings; [Report.Locate] describes the form of its error. Load also returns an
+// error if the struct has a field that cannot be configured, whether a value is given for it or
+// not.
 func Load(dst any, o Options) (*Report, error) {
 	l, err := newLoader(dst, o)
 	if err != nil {
@@ -77,13 +82,13 @@ func Load(dst any, o Options) (*Report, error) {
 	return report, errors.Join(l.problems...)
 }
 
-// Check returns an error that names every setting in the struct that dst points to whose
-// value its tags do not permit, for structs that are filled in without [Load]. Zero values
-// mean defaults and are not checked. The report, which may be nil, has the sources of the
+// Check returns an error that names every setting whose value its tags do not permit, or nil if
+// there is none. dst points to the struct, which need not have been filled by [Load]. Zero values
+// mean defaults and are not checked. If report is not nil, the error contains the sources of the
 // values.
 //
-// Check also tries to read the files of settings with the tag format:"file", which Load does
-// not, because not every command of a program needs them.
+// Check also tries to open the files of settings with the tag format:"file". Load does not, because
+// not every command of a program needs them.
 func Check(dst any, report *Report) error {
 	v, err := structOf(dst)
 	if err != nil {
@@ -110,8 +115,11 @@ func Check(dst any, report *Report) error {
 
 func structOf(dst any) (reflect.Value, error) {
 	v := reflect.ValueOf(dst)
-	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-		return v, fmt.Errorf("config: want a pointer to a struct, not %T", dst)
+	switch {
+	case v.Kind() != reflect.Pointer || v.Type().Elem().Kind() != reflect.Struct:
+		return v, fmt.Errorf("config: the configuration must be a pointer to a struct, not %T", dst)
+	case v.IsNil():
+		return v, fmt.Errorf("config: the configuration must not be a nil %T", dst)
 	}
 	return v.Elem(), nil
 }
@@ -132,12 +140,14 @@ func (l *loader) addProblem(err error) {
 	}
 }
 
-// apply sets one value and its source.
+// apply sets f to the value in text and records source as the source of f. If the value is not
+// permitted, apply adds a problem.
 func (l *loader) apply(f *field, source, text string) {
 	l.applied(f, source, text, f.set(text))
 }
 
-// applied records the source of a value, or the error err about text.
+// applied records source as the source of the value of f. If err, the result of setting f to text,
+// is not nil, applied adds a problem.
 func (l *loader) applied(f *field, source, text string, err error) {
 	f.source = source
 	f.group.set()
@@ -151,7 +161,7 @@ func (l *loader) applied(f *field, source, text string, err error) {
 	}
 }
 
-// suggestFlag returns a suggestion for an unknown flag.
+// suggestFlag returns a suggestion for an unknown flag, or "" if no known flag is near.
 func (l *loader) suggestFlag(name string) string {
 	known := append(names(l.fields, name, false), "config")
 	for _, flag := range l.options.Flags {
@@ -160,7 +170,8 @@ func (l *loader) suggestFlag(name string) string {
 	return suggestWith("--", name, known)
 }
 
-// suggestVariable returns a suggestion for an unknown environment variable.
+// suggestVariable returns a suggestion for an unknown environment variable, or "" if no known
+// variable is near.
 func (l *loader) suggestVariable(name string) string {
 	prefix := envName(l.options.Name, "")
 	candidates := []string{"CONFIG"}

@@ -6,11 +6,12 @@ import (
 	"reflect"
 )
 
-// sourceDefault is the source of a value that neither the file nor a variable or flag has given.
+// sourceDefault is the source of a value that was not set by the file, a variable or a flag.
 const sourceDefault = "default"
 
-// setDefaults sets the default values of the struct v, whose settings collect returns: the
-// values of the tags, and then those of its method SetDefaults. It returns the settings.
+// setDefaults sets the default values of v, a struct or an element of a map: first the values of the
+// tags, and then, if v is a struct with a method SetDefaults, those that the method sets. It returns
+// the settings of v, which it obtains from collect.
 func setDefaults(v reflect.Value, collect func() ([]*field, error)) ([]*field, error) {
 	fields, err := collect()
 	if err != nil {
@@ -35,8 +36,9 @@ func setDefaults(v reflect.Value, collect func() ([]*field, error)) ([]*field, e
 	return fields, fillDefaults(fields, before)
 }
 
-// fillDefaults gives each setting that is not in before its default value, and checks each
-// that has another value than in before. It adds the values to before.
+// fillDefaults sets each field whose key is not in before to its default value, and checks each
+// field whose value differs from that in before. It stores in before the values of the fields that
+// are not in an unset optional group.
 func fillDefaults(fields []*field, before map[string]string) error {
 	var errs []error
 	for _, f := range leaves(fields) {
@@ -50,7 +52,7 @@ func fillDefaults(fields []*field, before map[string]string) error {
 		}
 		if err != nil {
 			key, _, wrong := f.subject("", err)
-			errs = append(errs, fmt.Errorf("config: default of %s %w", key, wrong))
+			errs = append(errs, fmt.Errorf("config: the default of %s %w", key, wrong))
 		}
 		if f.group.isSet() { // otherwise SetDefaults can set the group
 			before[f.key] = f.text()
@@ -59,8 +61,8 @@ func fillDefaults(fields []*field, before map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// setDefault checks and keeps the value that the struct has or, if that is zero, sets the value of
-// the tag.
+// setDefault checks the value that the field has. If that value is zero, setDefault sets the value
+// of the default tag instead. It returns an error if the value is not permitted.
 func (f *field) setDefault() error {
 	if !f.isZero() {
 		return f.checkText()
@@ -71,16 +73,18 @@ func (f *field) setDefault() error {
 	return nil
 }
 
-// checkDefault checks a value that the method SetDefaults has set, which may be zero.
+// checkDefault returns an error if the value of the field, which the method SetDefaults has set and
+// which may be zero, is not permitted.
 func (f *field) checkDefault() error {
-	if err := f.checkEmpty(f.value, f.text()); err != nil {
-		return err
+	if f.checkEmpty(f.value, f.text()) != nil {
+		tag, _ := f.defaultTag()
+		return fmt.Errorf("must not be empty, because the default tag has the value %s", f.mask(tag))
 	}
 	return f.checkText()
 }
 
-// defaultTag returns the default value in the tag and whether there is one. Elements of maps have
-// none.
+// defaultTag returns the value of the default tag and whether the field has one. An element of a
+// map has none, because its tag is that of the map.
 func (f *field) defaultTag() (string, bool) {
 	if f.ofMap {
 		return "", false

@@ -24,6 +24,9 @@ func envName(program, key string) string {
 // empty variables, which count as not set.
 func (l *loader) parseEnv() map[string]string {
 	env := make(map[string]string)
+	if l.options.Name == "" {
+		return env
+	}
 	prefix := envName(l.options.Name, "")
 	for _, pair := range l.options.Environ {
 		if name, value, ok := strings.Cut(pair, "="); ok && value != "" && strings.HasPrefix(name, prefix) {
@@ -50,10 +53,9 @@ var (
 	digits      = regexp.MustCompile(`^[0-9]{1,5}$`)
 )
 
-// isForeign reports whether a variable with the prefix of the program is set by the platform:
-// by Kubernetes for a service whose name begins with the program's
-// (ORDERS_GRPC_SERVICE_HOST, ORDERS_GRPC_PORT=tcp://…), by Docker for a link, or by systemd or
-// Nomad.
+// isForeign reports whether a variable with the prefix of the program was set by the platform: by
+// Kubernetes for a service whose name begins with that of the program (ORDERS_GRPC_SERVICE_HOST,
+// ORDERS_GRPC_PORT=tcp://…), by Docker for a link, or by systemd or Nomad.
 func isForeign(name, value string, env map[string]string) bool {
 	switch {
 	case strings.HasSuffix(name, "_SERVICE_HOST"):
@@ -71,7 +73,8 @@ func isForeign(name, value string, env map[string]string) bool {
 	return found && dockerName.MatchString(env[alias+"_NAME"])
 }
 
-// isPortURL reports whether a value has the form that Kubernetes and Docker use for a port.
+// isPortURL reports whether value has the form that Kubernetes and Docker use for a port, such as
+// tcp://10.0.0.1:80.
 func isPortURL(value string) bool {
 	u, err := url.Parse(value)
 	return err == nil && slices.Contains([]string{"tcp", "udp", "sctp"}, u.Scheme) && net.ParseIP(u.Hostname()) != nil && digits.MatchString(u.Port())
@@ -109,7 +112,8 @@ const (
 	maxFile   = 1 << 20
 )
 
-// applySecretFile sets the field to the contents of the file that its variable names.
+// applySecretFile sets f to the content of the file whose path is in the variable f.env + "_FILE",
+// without a line break at the end.
 func (l *loader) applySecretFile(f *field, env map[string]string) {
 	source := f.env + "_FILE"
 	path := env[source]
@@ -124,16 +128,16 @@ func (l *loader) applySecretFile(f *field, env map[string]string) {
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	if text == "" {
-		l.addProblem(fmt.Errorf("%s: the file %s is empty; write the value of %s to it, or unset the variable", source, path, f.key))
+		l.addProblem(fmt.Errorf("%s: the file %s contains no value; write the value of %s to it, or unset the variable", source, path, f.key))
 		return
 	}
 	l.report.SecretFiles = append(l.report.SecretFiles, SecretFile{source, path})
 	l.apply(f, source, text)
 }
 
-// readBounded returns the contents of the file at path, which must not have more than limit bytes.
-// It records the state of the file before it reads, so that a change during the read counts as a
-// later one.
+// readBounded returns the contents of the file at path. It returns an error if the file has more
+// than limit bytes. It records the state of the file before it reads, so that [Report.Watch]
+// detects a change during the read.
 func (l *loader) readBounded(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type field struct {
 	value    reflect.Value
 	tag      reflect.StructTag
 	source   string
-	elements []*element // of a list of structs or a map
+	elements []*element // elements of a list of structs or a map, in order
 	byName   map[string]*element
 	ofMap    bool // the value is an element of a map, and tag is that of the map
 }
@@ -38,7 +39,7 @@ func rootPlace(program string) place {
 	return place{env: strings.ToUpper(toEnv.Replace(program)), separator: "_"}
 }
 
-// member returns the place of a member of the group at p.
+// member returns the place of the member called word in the group at p.
 func (p place) member(word string) place {
 	if p.key != "" {
 		p.key += "."
@@ -51,7 +52,7 @@ func (p place) member(word string) place {
 	return p
 }
 
-// name returns the environment variable or the key.
+// name returns the environment variable if env is true, and the key otherwise.
 func (p place) name(env bool) string {
 	if env {
 		return p.env
@@ -65,14 +66,18 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// fieldsOf returns the settings of the struct v, and an error that names the fields whose type,
-// tags or name cannot be used.
+// fieldsOf returns the settings of the struct v. It returns an error that names each field whose
+// type, tags or name cannot be used.
 func fieldsOf(v reflect.Value, program string) ([]*field, error) {
 	var c collector
 	c.members(v, rootPlace(program))
 	names := make(map[string]string)
 	claim := func(name, key string) {
-		if other, taken := names[name]; taken && name != "" {
+		switch other, taken := names[name]; {
+		case !taken || name == "":
+		case other == key:
+			c.problems = append(c.problems, fmt.Errorf("config: two settings have the name %s", name))
+		default:
 			c.problems = append(c.problems, fmt.Errorf("config: %s and %s have the same name %s", other, key, name))
 		}
 		names[name] = key
@@ -87,14 +92,14 @@ func fieldsOf(v reflect.Value, program string) ([]*field, error) {
 	return c.fields, errors.Join(c.problems...)
 }
 
-// collector collects the fields of structs.
+// collector collects the fields of structs, and the problems with their types and tags.
 type collector struct {
 	fields   []*field
 	problems []error
 	around   []reflect.Type // the structs around the current one
 }
 
-// members adds the fields of the struct v.
+// members adds the fields of the struct v, whose place is p, to c.
 func (c *collector) members(v reflect.Value, p place) {
 	if slices.Contains(c.around, v.Type()) {
 		c.problem(p, fmt.Errorf("the type %v contains itself", v.Type()))
@@ -117,7 +122,7 @@ func (c *collector) members(v reflect.Value, p place) {
 	}
 }
 
-// add adds the value v, which is a setting, a group, or a list or map of settings or groups.
+// add adds the value v, which is a setting, a group, or a list or map of settings or groups, to c.
 func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
 	p.reload = p.reload || tag.Get("reload") == "true"
 	switch t := v.Type(); {
@@ -139,20 +144,22 @@ func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
 	}
 }
 
-// checkGroupTags adds a problem for each tag that a struct, or a list or map of structs, cannot have.
+// checkGroupTags adds a problem to c for each given tag that has no effect on a struct, or on a
+// list or map of structs.
 func (c *collector) checkGroupTags(p place, tag reflect.StructTag) {
 	for _, name := range []string{"default", "min", "max", "oneof", "format", "secret", "mask"} {
 		if _, ok := tag.Lookup(name); ok {
-			c.problem(p, fmt.Errorf("has the tag %s, which has no effect on a struct; give it to fields of the struct", name))
+			c.problem(p, fmt.Errorf("the tag %s has no effect on structs; give it to the fields of the struct", name))
 		}
 	}
 }
 
 func (c *collector) problem(p place, err error) {
-	c.problems = append(c.problems, fmt.Errorf("config: %s: %w", p.key, err))
+	c.problems = append(c.problems, fmt.Errorf("config: %s: %w", cmp.Or(p.key, "an embedded struct"), err))
 }
 
-// setReports sets the fields of type *Report in the struct v, and in structs embedded in it.
+// setReports sets the fields of type *Report in the struct v, and in structs embedded in it, to
+// report.
 func setReports(v reflect.Value, report *Report) {
 	for i := range v.NumField() {
 		switch sf := v.Type().Field(i); {
@@ -164,7 +171,7 @@ func setReports(v reflect.Value, report *Report) {
 	}
 }
 
-// check adds the problems of the field's type and tags.
+// check adds the problems with the type and the tags of the field to c.
 func (c *collector) check(f *field) {
 	t := f.value.Type()
 	switch {
@@ -178,11 +185,11 @@ func (c *collector) check(f *field) {
 			c.problem(f.place, err)
 		}
 	default:
-		c.problem(f.place, fmt.Errorf("the type %v cannot be configured: use text, a number, a duration, a boolean, a TextUnmarshaler or a struct, a pointer to or a list of these, or a map of these by string", t))
+		c.problem(f.place, fmt.Errorf("the type %v cannot be configured: use a string, a number, a duration, a boolean, a TextUnmarshaler or a struct, a pointer to or a list of these, or a map from strings to these", t))
 	}
 }
 
-// isScalar reports whether a value of the type is written as a single text.
+// isScalar reports whether a value of type t is written as a single string.
 func isScalar(t reflect.Type) bool {
 	if reflect.PointerTo(t).Implements(textUnmarshaler) {
 		return true
@@ -196,10 +203,11 @@ func isScalar(t reflect.Type) bool {
 	}
 }
 
-// isGroup reports whether values of the type have settings as members.
+// isGroup reports whether t is a struct type whose fields are settings.
 func isGroup(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isScalar(t) }
 
-// scalarType returns the type of one value of the field.
+// scalarType returns the type of a single value of the field: for a list, map or pointer, the type
+// of its elements.
 func (f *field) scalarType() reflect.Type {
 	t := f.value.Type()
 	for !isScalar(t) && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer) {
@@ -222,7 +230,7 @@ func (f *field) secret() bool {
 // masked reports whether the value may be, or contain, a secret.
 func (f *field) masked() bool { return f.secret() || f.tag.Get("mask") != "" }
 
-// mask returns text, which may be a value of f, without secrets.
+// mask returns text, a value of the field, with its secrets masked.
 func (f *field) mask(text string) string {
 	switch {
 	case f.secret() && text != "":
@@ -234,8 +242,8 @@ func (f *field) mask(text string) string {
 	}
 }
 
-// text returns the value as it is written, secrets included. It is empty for a list of
-// structs or a map.
+// text returns the value in the form in which it is configured, including secrets. It returns ""
+// for a list of structs, a map and a nil pointer.
 func (f *field) text() string {
 	v := f.value
 	switch {
@@ -273,13 +281,13 @@ type elementError struct {
 	err  error
 }
 
-// Error does not contain the value.
+// Error returns the name of the element and the problem, without the value.
 func (e *elementError) Error() string { return e.name + " " + e.err.Error() }
 
 func (e *elementError) Unwrap() error { return e.err }
 
-// subject returns the key of the setting that err is about, the value without secrets, and what is
-// wrong with it. text is the value of the field. If err is about one element of the field, the key
+// subject returns the key of the setting that err concerns, its value without secrets, and what is
+// wrong with it. text is the value of the field. If err concerns one element of the field, the key
 // and the value are those of the element.
 func (f *field) subject(text string, err error) (key, value string, wrong error) {
 	e, ok := errors.AsType[*elementError](err)
@@ -293,8 +301,8 @@ func (f *field) subject(text string, err error) (key, value string, wrong error)
 	}
 }
 
-// problem returns err, which is about text, a value of the field, with the source, the key and, if
-// it is not secret, the value.
+// problem returns an error that contains source unless it is "" or the default, the key, the value
+// in text unless it is secret, and the reason in err.
 func (f *field) problem(source, text string, err error) error {
 	key, text, err := f.subject(text, err)
 	shown := ""

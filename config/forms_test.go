@@ -74,9 +74,9 @@ func TestEmptyValues(t *testing.T) {
 	}
 	for want, given := range map[string]func() error{
 		`http.addr ("") must not be empty; leave it out for the default, 127.0.0.1:8080`: func() error { _, _, err := load(t, "", nil, []string{"--http.addr="}); return err },
-		`url ("") must not be empty`: func() error { _, _, err := load(t, "url: ''\n", nil, nil); return err },
-		"is empty; write the value":  func() error { _, _, err := load(t, "", []string{"PROG_KEY_FILE=" + empty}, nil); return err },
-		"--config: needs a value":    func() error { _, _, err := load(t, "", nil, []string{"--config="}); return err },
+		`url ("") must not be empty`:         func() error { _, _, err := load(t, "url: ''\n", nil, nil); return err },
+		"contains no value; write the value": func() error { _, _, err := load(t, "", []string{"PROG_KEY_FILE=" + empty}, nil); return err },
+		"--config requires a value":          func() error { _, _, err := load(t, "", nil, []string{"--config="}); return err },
 	} {
 		if err := given(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -92,6 +92,9 @@ func TestStructsThatCannotBeConfigured(t *testing.T) {
 	}
 	type tree struct {
 		Kids []tree `config:"kids"`
+	}
+	type options struct {
+		A string `config:"a"`
 	}
 	for want, dst := range map[string]any{
 		"config: c: the type chan int cannot be configured": &struct {
@@ -126,7 +129,7 @@ func TestStructsThatCannotBeConfigured(t *testing.T) {
 		"the field a is not exported": &struct {
 			a string `config:"a"`
 		}{},
-		"have the same name a": &struct {
+		"two settings have the name a": &struct {
 			A string `config:"a"`
 			B string `config:"a"`
 		}{},
@@ -138,10 +141,28 @@ func TestStructsThatCannotBeConfigured(t *testing.T) {
 			Key  config.Secret `config:"key"`
 			File string        `config:"key_file"`
 		}{},
-		`the tag max:"many", which must be a whole number`: &struct {
+		`the tag max:"many" must be a whole number`: &struct {
 			N int `config:"n" max:"many"`
 		}{},
-		"has the tag min, which only numbers and durations can have": &struct {
+		`the tag max:"300" must be a whole number from 0 to 255`: &struct {
+			N uint8 `config:"n" max:"300"`
+		}{},
+		`default of n must be a whole number from -128 to 127`: &struct {
+			N int8 `config:"n" default:"128"`
+		}{},
+		`default of n must be a number in the range of float32`: &struct {
+			N float32 `config:"n" default:"1e39"`
+		}{},
+		`default of n must be a duration such as 500ms, 10s or 1h30m, of at most 2562047h`: &struct {
+			N time.Duration `config:"n" default:"2562048h"`
+		}{},
+		"config: the configuration must not be a nil *struct {}": (*struct{})(nil),
+		"must be a pointer to a struct, not *int":                new(int),
+		"must be a pointer to a struct, not <nil>":               nil,
+		"config: an embedded struct: the tag default has no effect": &struct {
+			options `default:"x"`
+		}{},
+		"the tag min is only for numbers and durations": &struct {
 			S string `config:"s" min:"1"`
 		}{},
 	} {
@@ -273,5 +294,20 @@ func TestUsageOfGroups(t *testing.T) {
 	}
 	if !strings.Contains(text.String(), "--http.origins") || !strings.Contains(text.String(), "--key") || strings.Contains(text.String(), "--level") {
 		t.Errorf("usage of http and key:\n%s", text.String())
+	}
+}
+
+// Without the name of a program no variable belongs to it.
+func TestNoNameNoVariables(t *testing.T) {
+	t.Parallel()
+	var s struct {
+		Home string `config:"home" default:"unset" help:"a setting"`
+	}
+	report, err := config.Load(&s, config.Options{Environ: []string{"HOME=/home/user", "_HOME=a", "PATH=/bin"}})
+	if err != nil || s.Home != "unset" {
+		t.Errorf("got %q, %v", s.Home, err)
+	}
+	if report == nil {
+		t.Error("no report")
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// set parses text into the field. Its error says which form is permitted.
+// set sets the field to the value in text. It returns an error if the value is not permitted.
 func (f *field) set(text string) error {
 	t := f.value.Type()
 	switch {
@@ -30,8 +31,9 @@ func (f *field) set(text string) error {
 	}
 }
 
-// setScalar sets v, one value of the field, to the value of text. A string that has a default
-// cannot be empty: in the packages that use it, the zero value means that default.
+// setScalar sets v, one value of the field, to the value in text. It returns an error if the value
+// is not permitted. A string that has a default cannot be empty, because the packages that use it
+// replace the empty string with that default.
 func (f *field) setScalar(v reflect.Value, text string) error {
 	if err := f.checkEmpty(v, text); err != nil {
 		return err
@@ -60,7 +62,7 @@ func splitList(text string) (items []string) {
 
 func (f *field) setList(items []string) error {
 	if f.value.Kind() != reflect.Slice || isScalar(f.value.Type()) || f.hasElements() {
-		return errors.New("takes one value, not a list")
+		return errors.New("must be one value, not a list")
 	}
 	list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
 	for i, item := range items {
@@ -84,7 +86,7 @@ func (f *field) setPairs(pairs []string) error {
 			return errors.New("must be a comma-separated list of KEY=VALUE")
 		}
 		if f.has(key) {
-			return errors.New("has a duplicate key")
+			return fmt.Errorf("has the key %s twice", key)
 		}
 		e, err := f.element(key)
 		if err == nil {
@@ -98,9 +100,9 @@ func (f *field) setPairs(pairs []string) error {
 	return nil
 }
 
-// withoutValue returns the reason in text, the text of an error about value. It removes the part
-// before the reason if that part ends with the quoted value, because the caller shows the value
-// itself.
+// withoutValue returns text, the text of an error about value, without everything up to and
+// including the quoted value, because the caller shows the value itself. It returns text unchanged
+// if text does not contain the quoted value before a colon.
 func withoutValue(text, value string) string {
 	quoted := strconv.Quote(value)
 	for _, end := range []string{quoted + ": ", quoted + "): "} {
@@ -111,7 +113,7 @@ func withoutValue(text, value string) string {
 	return text
 }
 
-// parse sets v to the value of text. The error does not contain text if it is a secret.
+// parse sets v to the value in text. The error does not contain text if text is a secret.
 func (f *field) parse(v reflect.Value, text string) error {
 	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		switch err := u.UnmarshalText([]byte(text)); {
@@ -123,10 +125,7 @@ func (f *field) parse(v reflect.Value, text string) error {
 			return &otherText{"is not valid: " + withoutValue(err.Error(), text), err}
 		}
 	}
-	bits := 0
-	if v.CanInt() || v.CanUint() || v.CanFloat() {
-		bits = v.Type().Bits()
-	}
+	bits := 8 * int(v.Type().Size()) // of a number
 	var err error
 	want := ""
 	switch {
@@ -134,7 +133,7 @@ func (f *field) parse(v reflect.Value, text string) error {
 		var d time.Duration
 		d, err = time.ParseDuration(text)
 		v.SetInt(int64(d))
-		want = "a duration such as 500ms, 10s or 1h30m"
+		want = "a duration such as 500ms, 10s or 1h30m, of at most 2562047h"
 	case v.Kind() == reflect.String:
 		v.SetString(text)
 	case v.Kind() == reflect.Bool:
@@ -146,17 +145,20 @@ func (f *field) parse(v reflect.Value, text string) error {
 		var n int64
 		n, err = strconv.ParseInt(text, 10, bits)
 		v.SetInt(n)
-		want = "a whole number"
+		want = fmt.Sprintf("a whole number from %d to %d", math.MinInt64>>(64-bits), math.MaxInt64>>(64-bits))
 	case v.CanUint():
 		var n uint64
 		n, err = strconv.ParseUint(text, 10, bits)
 		v.SetUint(n)
-		want = "a whole number, not negative"
+		want = fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-bits))
 	default: // floating point, the last of isScalar
 		var n float64
 		n, err = strconv.ParseFloat(text, bits)
 		v.SetFloat(n)
 		want = "a number"
+		if errors.Is(err, strconv.ErrRange) {
+			want += " in the range of " + v.Kind().String()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("must be %s", want)

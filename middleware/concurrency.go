@@ -11,15 +11,18 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// LimitConcurrency returns middleware that limits the calls in flight of each client, which is a
-// network, or a name over a broker ([chassi.Call.Source]). Beyond maximum a call fails with
-// [chassi.ResourceExhausted]. A client may also use at most half of the calls that limiter
-// currently admits ([overload.Limiter.Share]); beyond that a call fails with the error of
-// [LoadShedding]. Limiter may be nil. Only maximum applies to endpoints of [chassi.High]
-// priority. Calls in process are not limited. A stream counts until it is open.
+// LimitConcurrency returns middleware that limits the number of calls in flight of each client to
+// maximum. A client is identified by its network, or by its name at a broker
+// ([chassi.Call.Source]). A call above the limit fails with [chassi.ResourceExhausted]. If limiter
+// is not nil, a client may also use at most half of the calls that limiter currently admits at the
+// priority of the call ([overload.Limiter.Share]); a call above that share fails with the code and
+// the reason of [LoadShedding]. For endpoints of [chassi.High] priority, only maximum applies.
+// Calls without a source, such as events and jobs, are not limited. A stream counts only until it is
+// open.
 //
-// All bindings of the returned middleware count together: create one for each listener. It
-// should be outside of LoadShedding, so that refused calls do not count there.
+// The calls of all bindings that use the returned middleware are counted together: create one
+// middleware for each listener. Place it outside LoadShedding, so that the calls it refuses do not
+// count there.
 func LimitConcurrency(maximum int, limiter *overload.Limiter) chassi.Middleware {
 	underWay := ratelimit.NewUsage()
 	refused := chassi.NewError(chassi.ResourceExhausted, "too_many_concurrent_calls", fmt.Sprintf("More than %d calls of one client at once", maximum)).
@@ -42,7 +45,7 @@ func LimitConcurrency(maximum int, limiter *overload.Limiter) chassi.Middleware 
 			case underWay.Acquire(key, 1, int64(limit)):
 			case full:
 				limiter.Refuse()
-				return errOverloaded
+				return errShare
 			default:
 				return refused
 			}

@@ -12,10 +12,13 @@ import (
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The service is overloaded").WithRetryAfter(time.Second).
 	WithCause(refusal("more calls under way than can be carried out"))
 
-// LoadShedding returns middleware that refuses calls that limiter does not admit, before any
-// other work: calls of [chassi.Low] priority first, calls of [chassi.High] priority last. A
-// refused call has the code [chassi.Unavailable] and the reason "overloaded". A stream counts
-// until it is open.
+// errShare is the error of [LimitConcurrency] for a call above the client's share.
+var errShare = errOverloaded.WithCause(refusal("the client has more calls under way than its share"))
+
+// LoadShedding returns middleware that refuses the calls that limiter does not admit, before any
+// further work is done for them. As the load increases, calls of [chassi.Low] priority are
+// refused first, and calls of [chassi.High] priority last. A refused call fails with the code
+// [chassi.Unavailable] and the reason "overloaded". A stream counts only until it is open.
 func LoadShedding(limiter *overload.Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		class := limiter.Class(b.Endpoint.FullName(), priority(b.Endpoint.Priority()))
@@ -47,7 +50,8 @@ func loadOutcome(err error) overload.Outcome {
 	}
 }
 
-// shedOpenings returns the handler of a stream, whose calls count until they are open.
+// shedOpenings returns a handler for streams. The handler refuses the calls that class does not
+// admit. A call counts as in flight until its stream opens or next returns.
 func shedOpenings(class *overload.Class, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		permit, ok := class.Acquire()

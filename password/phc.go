@@ -11,24 +11,24 @@ import (
 )
 
 var (
-	// ErrMalformed means that a stored hash is not a PHC string.
+	// ErrMalformed means that a stored hash is not a valid PHC string.
 	ErrMalformed = errors.New("password: stored hash is malformed")
-	// ErrUnsupported means that a stored hash has another algorithm or version, or parameters
-	// out of bounds.
+	// ErrUnsupported means that a stored hash has an unsupported algorithm or version,
+	// or parameters out of bounds.
 	ErrUnsupported = errors.New("password: stored hash is not supported")
 )
 
 const (
 	phcPrefix  = "$argon2id$"
 	phcVersion = "v=19" // argon2.Version
-	maxEncoded = 256    // bytes; the longest valid text has 217
+	maxEncoded = 256    // bytes; the longest valid hash has 207
 )
 
-// Fails to compile when the library moves to another version of Argon2.
+// This declaration fails to compile if package argon2 changes to another version of Argon2.
 var _ [0]struct{} = [argon2.Version - 19]struct{}{}
 
-// digest is a stored hash in the PHC string format, $argon2id$v=19$m=M,t=T,p=P$SALT$KEY, in
-// base64 without padding.
+// digest is a stored hash in the PHC string format, $argon2id$v=19$m=M,t=T,p=P$SALT$KEY, where SALT
+// and KEY are in base64 without padding.
 type digest struct {
 	params Params
 	salt   []byte
@@ -41,8 +41,9 @@ func (d digest) String() string {
 		p.Memory, p.Time, p.Parallelism, b64.EncodeToString(d.salt), b64.EncodeToString(d.key))
 }
 
-// parse parses a digest within the bounds. It accepts only the output of String: no leading
-// zeros, stray bits or line breaks.
+// parse parses an encoded hash with parameters within the bounds. It accepts only the output of
+// String, without leading zeros, stray bits or line breaks. For any other string it returns an
+// error that wraps [ErrMalformed] or [ErrUnsupported].
 func parse(encoded string) (digest, error) {
 	if len(encoded) > maxEncoded || !strings.HasPrefix(encoded, "$") {
 		return digest{}, ErrMalformed
@@ -62,7 +63,7 @@ func parse(encoded string) (digest, error) {
 	if err != nil || d.String() != encoded {
 		return digest{}, ErrMalformed
 	}
-	if err := d.params.Validate(); err != nil {
+	if err := d.params.check(); err != nil {
 		return digest{}, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	return d, nil

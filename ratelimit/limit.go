@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Bounds of a Limit. Time has a resolution of one nanosecond, so above maxRate the
-// error of the interval between two calls would exceed 1 %.
+// Bounds of a Limit. Intervals are rounded to the nearest nanosecond, so at rates up to maxRate the
+// error of the interval between two calls is at most 0.5 %.
 const (
 	maxRate   = 1e7
 	maxWindow = 365 * 24 * time.Hour
 )
 
-// Limit is the limit of a key: Burst calls at once, and Rate calls per second on
-// average.
+// Limit is the maximum call rate of a key: Burst calls at once, and Rate calls per
+// second on average.
 //
-// As in golang.org/x/time/rate, the zero Limit rejects every call and an infinite
-// Rate ([Off]) allows every call. An invalid Limit, see Validate, rejects every call.
+// As in golang.org/x/time/rate, the zero Limit rejects every call, and an infinite Rate ([Off])
+// allows every call. A Limit that is invalid ([Limit.Validate]) rejects every call.
 type Limit struct {
-	Rate  float64 // calls per second, at most 1e7
-	Burst int     // calls at once; Burst/Rate is at most a year
+	Rate  float64 // calls per second, above 0 and at most 1e7, or infinite
+	Burst int     // calls at once, from 1 to math.MaxInt32; Burst/Rate is at most a year
 }
 
 // Off returns the Limit that allows every call; its text form is "off".
@@ -31,7 +31,7 @@ func Off() Limit {
 	return Limit{Rate: math.Inf(1)}
 }
 
-// Per returns the Limit of n calls per d, all of which may be made at once.
+// Per returns the Limit of n calls per d, all of which may be made at once. d must be above 0.
 func Per(n int, d time.Duration) Limit {
 	return Limit{Rate: float64(n) / d.Seconds(), Burst: n}
 }
@@ -50,17 +50,26 @@ func (l Limit) Window() time.Duration {
 	return time.Duration(math.Round(float64(l.Burst) / l.Rate * float64(time.Second)))
 }
 
-// Validate returns an error if l is invalid.
+// Validate returns an error if Rate, Burst or Burst/Rate is out of bounds. A Limit that is off is
+// valid.
 func (l Limit) Validate() error {
+	if err := l.check(); err != nil {
+		return fmt.Errorf("ratelimit: %w", err)
+	}
+	return nil
+}
+
+// check returns the error of [Limit.Validate] without the name of the package.
+func (l Limit) check() error {
 	switch {
 	case l.IsOff():
 		return nil
 	case math.IsNaN(l.Rate) || l.Rate <= 0 || l.Rate > maxRate:
-		return fmt.Errorf("ratelimit: rate %v/s must be above 0 and at most %.0f/s", l.Rate, float64(maxRate))
-	case l.Burst < 1:
-		return fmt.Errorf("ratelimit: burst %d must be at least 1", l.Burst)
+		return fmt.Errorf("rate %v/s must be above 0 and at most %.0f/s", l.Rate, float64(maxRate))
+	case l.Burst < 1 || l.Burst > math.MaxInt32:
+		return fmt.Errorf("burst %d must be from 1 to %d", l.Burst, math.MaxInt32)
 	case float64(l.Burst)/l.Rate > maxWindow.Seconds():
-		return fmt.Errorf("ratelimit: burst %d at %v/s takes more than a year to refill; raise the rate or lower the burst", l.Burst, l.Rate)
+		return fmt.Errorf("burst %d at %v/s takes more than a year to refill; raise the rate or lower the burst", l.Burst, l.Rate)
 	}
 	return nil
 }
@@ -72,13 +81,15 @@ func (l Limit) interval() time.Duration {
 var errSyntax = errors.New(`want calls per time with an optional burst, as in "100/1m", "20/s burst 40", or "off"`)
 
 // ParseLimit parses the text form of a Limit: CALLS/DURATION, optionally followed by "burst N".
-// "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40 at once, "0.5/s burst 1" allows
-// one every two seconds, and "off" is [Off]. DURATION has the format of [time.ParseDuration]; a
-// leading 1 may be omitted. Without a burst, CALLS must be an integer, which is also the burst.
+// "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40 calls at once, "0.5/s burst 1"
+// allows one call every two seconds, and "off" is [Off]. DURATION has the format of
+// [time.ParseDuration]; a unit without a number means one unit. Without a burst, CALLS must be an
+// integer, which is also the burst. ParseLimit returns an error if text has another form or the
+// Limit is invalid.
 func ParseLimit(text string) (Limit, error) {
 	l, err := parse(strings.Fields(text))
 	if err == nil {
-		err = l.Validate()
+		err = l.check()
 	}
 	if err != nil {
 		return Limit{}, fmt.Errorf("ratelimit: limit %.40q: %w", text, err)
@@ -98,14 +109,18 @@ func parse(words []string) (Limit, error) {
 	return Limit{}, errSyntax
 }
 
-// parseRate parses "100/1m", which also determines the burst.
+// parseRate parses a limit without a burst, such as "100/1m". The number of calls is
+// also the burst.
 func parseRate(text string) (Limit, error) {
 	calls, d, err := parseQuotient(text)
 	if err != nil {
 		return Limit{}, err
 	}
-	if calls != math.Trunc(calls) || calls > math.MaxInt32 {
-		return Limit{}, fmt.Errorf(`%v calls cannot be the burst too: add " burst 1" or another whole number`, calls)
+	if calls != math.Trunc(calls) {
+		return Limit{}, fmt.Errorf(`%v calls are not a whole number, so a burst is required, as in "0.5/s burst 1"`, calls)
+	}
+	if calls > math.MaxInt32 {
+		return Limit{}, fmt.Errorf(`%v calls are more than the maximum burst of %d, so a burst is required, as in "20/s burst 40"`, calls, math.MaxInt32)
 	}
 	return Per(int(calls), d), nil
 }
@@ -117,13 +132,13 @@ func parseBurst(quotient, burst string) (Limit, error) {
 	}
 	n, err := strconv.ParseInt(burst, 10, 32)
 	if err != nil {
-		return Limit{}, fmt.Errorf("burst %.20q is not a whole number", burst)
+		return Limit{}, fmt.Errorf("burst %.20q: want a whole number from 1 to %d", burst, math.MaxInt32)
 	}
 	return Limit{Rate: calls / d.Seconds(), Burst: int(n)}, nil
 }
 
-// parseQuotient parses CALLS/DURATION. It accepts only plain decimals: other formats of strconv
-// ("inf", "0x1p3") are probably mistakes.
+// parseQuotient parses CALLS/DURATION. CALLS must be a plain decimal: the other formats of strconv
+// ("inf", "0x1p3") are probably mistakes. A DURATION without a number means one unit, as in "100/s".
 func parseQuotient(text string) (calls float64, d time.Duration, err error) {
 	before, after, found := strings.Cut(text, "/")
 	if !found || strings.Trim(before, "0123456789.") != "" {
@@ -135,13 +150,16 @@ func parseQuotient(text string) (calls float64, d time.Duration, err error) {
 	if after != "" && strings.IndexByte("0123456789.", after[0]) < 0 {
 		after = "1" + after
 	}
-	if d, err = time.ParseDuration(after); err != nil || d <= 0 {
+	if d, err = time.ParseDuration(after); err != nil {
 		return 0, 0, errSyntax
+	}
+	if d <= 0 {
+		return 0, 0, errors.New("the time after the slash must be above 0")
 	}
 	return calls, d, nil
 }
 
-// String returns the text form of l. If l is valid, ParseLimit returns l for this text.
+// String returns the text form of l. If l is valid, ParseLimit returns l for this string.
 func (l Limit) String() string {
 	if l.IsOff() {
 		return "off"
@@ -166,12 +184,13 @@ func (l Limit) text(calls float64, unit string) string {
 	return text + " burst " + strconv.Itoa(l.Burst)
 }
 
-// MarshalText returns the text form.
+// MarshalText returns the text form of l. The error is always nil.
 func (l Limit) MarshalText() ([]byte, error) {
 	return []byte(l.String()), nil
 }
 
-// UnmarshalText parses the text form. On error it does not change l.
+// UnmarshalText sets l to the Limit with the given text form. If the text is invalid, it returns
+// the error of [ParseLimit] and does not change l.
 func (l *Limit) UnmarshalText(text []byte) error {
 	parsed, err := ParseLimit(string(text))
 	if err != nil {

@@ -19,23 +19,24 @@ const (
 	maxKeyID  = 64 // bytes
 )
 
-// Key signs and verifies with one algorithm. Create one with [GenerateKey] or [ParseKey]; the
-// zero value is not usable. Printing, logging or marshaling a key does not reveal its secret.
-// A [KeySet] contains copies of its keys, so later changes of a key's fields do not affect
-// the set.
+// Key signs and verifies tokens with one algorithm. Create a key with [GenerateKey] or
+// [ParseKey]; the zero value is not usable. Printing or logging a key, or encoding it as
+// JSON, does not reveal its secret. A [KeySet] contains copies of its keys, so that later
+// changes of a key's fields do not affect the set.
 type Key struct { //nolint:recvcheck // what prints has a value receiver, so that no copy shows the secret
 	ID        string    // the kid: 1 to 64 of A-Z a-z 0-9 - _
 	Algorithm Algorithm // fixed by the key material
 	CreatedAt time.Time
-	NotBefore time.Time // signs from then on; verifies at once
-	ExpiresAt time.Time // verifies until then; zero for a key that has no successor
+	NotBefore time.Time // when the key begins to sign; it verifies before then too
+	ExpiresAt time.Time // when the key ceases to verify; zero for a key that has no successor
 
-	private any // ed25519.PrivateKey, *ecdsa.PrivateKey or []byte
-	public  any // what verifies: ed25519.PublicKey, *ecdsa.PublicKey or []byte
-	mark    [sha256.Size]byte
+	private any               // ed25519.PrivateKey, *ecdsa.PrivateKey or []byte
+	public  any               // ed25519.PublicKey, *ecdsa.PublicKey or []byte, the HS256 secret
+	mark    [sha256.Size]byte // digest of the algorithm and public
 }
 
-// GenerateKey returns a new key with a random ID. The key may sign from now on.
+// GenerateKey returns a new key with a random ID. The key may sign from now on and does not
+// expire. GenerateKey returns an error if the algorithm is unknown.
 func GenerateKey(alg Algorithm) (*Key, error) {
 	private, err := generate(alg)
 	if err != nil {
@@ -65,8 +66,9 @@ func generate(alg Algorithm) (any, error) {
 	return nil, unknownAlgorithm(alg)
 }
 
-// ParseKey parses the result of [Key.MarshalPrivate]: PKCS #8 in DER, or for HS256 the secret
-// of at least 32 bytes. The caller must set the times of the key.
+// ParseKey parses the result of [Key.MarshalPrivate]: PKCS #8 in DER or, for HS256, the secret
+// of at least 32 bytes. It returns an error if the ID, the algorithm or the encoding is
+// invalid, or if the key is for another algorithm. The caller must set the times of the key.
 func ParseKey(kid string, alg Algorithm, der []byte) (*Key, error) {
 	if alg.method() == nil {
 		return nil, unknownAlgorithm(alg)
@@ -77,27 +79,27 @@ func ParseKey(kid string, alg Algorithm, der []byte) (*Key, error) {
 	private, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		// The cause may quote the key.
-		return nil, fmt.Errorf("token: key for %s is not PKCS #8 in DER", alg)
+		return nil, fmt.Errorf("token: key %q for %s is not PKCS #8 in DER", kid, alg)
 	}
 	return newKey(kid, alg, private)
 }
 
-// MarshalPrivate returns the private key in the form that [ParseKey] parses. Store it encrypted,
-// see [Seal].
+// MarshalPrivate returns the private key in the form that [ParseKey] parses. Store the
+// result encrypted, for example with [Seal].
 func (k *Key) MarshalPrivate() ([]byte, error) {
 	if secret, ok := k.private.([]byte); ok {
 		return bytes.Clone(secret), nil
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {
-		return nil, fmt.Errorf("token: marshalling a key for %s: %w", k.Algorithm, err)
+		return nil, fmt.Errorf("token: marshaling key %s: %w", k.ID, err)
 	}
 	return der, nil
 }
 
 func newKey(kid string, alg Algorithm, private any) (*Key, error) {
 	if !isName(kid, maxKeyID) {
-		return nil, fmt.Errorf("token: key ID must be 1 to %d of A-Z a-z 0-9 - _", maxKeyID)
+		return nil, fmt.Errorf("token: key ID %q must have 1 to %d of the characters A-Z a-z 0-9 - _", kid, maxKeyID)
 	}
 	k := &Key{ID: kid, Algorithm: alg, private: private}
 	material, err := k.derivePublic()
@@ -109,7 +111,7 @@ func newKey(kid string, alg Algorithm, private any) (*Key, error) {
 }
 
 // derivePublic sets the public key and returns its encoding. It returns an error if the key
-// material is for another algorithm.
+// material is for another algorithm, or if an HS256 secret is too short.
 func (k *Key) derivePublic() ([]byte, error) {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -124,16 +126,17 @@ func (k *Key) derivePublic() ([]byte, error) {
 			return private.PublicKey.Bytes()
 		}
 	case []byte:
-		if len(private) < minSecret {
-			return nil, fmt.Errorf("token: secret for %s has %d bytes, must have at least %d", k.Algorithm, len(private), minSecret)
+		if k.Algorithm == HS256 && len(private) < minSecret {
+			return nil, fmt.Errorf("token: secret of key %s has %d bytes, want at least %d", k.ID, len(private), minSecret)
+		} else if k.Algorithm == HS256 {
+			k.public = private
+			return private, nil
 		}
-		k.public = private
-		return private, nil
 	}
-	return nil, fmt.Errorf("token: key material is not for %s", k.Algorithm)
+	return nil, fmt.Errorf("token: material of key %s is not for the algorithm %q", k.ID, k.Algorithm)
 }
 
-// expired reports whether the key no longer verifies tokens.
+// expired reports whether the key no longer verifies tokens at the time now.
 func (k *Key) expired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
@@ -141,8 +144,8 @@ func (k *Key) expired(now time.Time) bool {
 // String returns the ID and the algorithm of the key.
 func (k Key) String() string { return fmt.Sprintf("token.Key(%s %s)", k.ID, k.Algorithm) }
 
-// Format writes the result of String for every verb, because %d and %#v would otherwise print
-// the secret.
+// Format writes the result of [Key.String] for every verb, because %d and %#v would
+// otherwise print the secret.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // LogValue returns the ID and the algorithm of the key.
@@ -154,8 +157,8 @@ func unknownAlgorithm(alg Algorithm) error {
 	return fmt.Errorf("token: unknown algorithm %q: want EdDSA, ES256 or HS256", alg)
 }
 
-// isName reports whether s has 1 to maxLen characters, none of which needs escaping in a header,
-// a URL or a log.
+// isName reports whether s has 1 to maxLen of the characters A-Z a-z 0-9 - _, which need
+// no escaping in a header, a URL or a log.
 func isName(s string, maxLen int) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -96,6 +96,18 @@ func TestNewKeySetRefuses(t *testing.T) {
 	}
 }
 
+// The set would publish the secret of an HS256 key as a public key.
+func TestNewKeySetRefusesSecretAsPublicKey(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []Algorithm{EdDSA, ES256} {
+		k := mustKey(t, HS256)
+		k.Algorithm = alg
+		if _, err := NewKeySet(k); err == nil {
+			t.Errorf("NewKeySet accepts a secret as a key for %s", alg)
+		}
+	}
+}
+
 func TestKeySetHoldsCopies(t *testing.T) {
 	t.Parallel()
 	k := mustKey(t, EdDSA)

@@ -16,16 +16,17 @@ import (
 const (
 	// keyPollInterval is the interval at which a node reads the stored keys.
 	keyPollInterval = 3 * time.Second
-	// keyAnnounce is the delay between the creation of a key and its first signature.
+	// keyAnnounce is the delay between the creation of a key that replaces another one and its
+	// first signature. The first key, and a key created with revoke, sign at once.
 	keyAnnounce = 10 * time.Second
 	// keyCoolDown is the minimum interval between reads caused by unknown key IDs.
 	keyCoolDown = time.Second
 )
 
 // loadKeys replaces the keys in use with the stored ones, and loads the root secret. It creates a
-// key and the root secret if they are missing; if several nodes do so concurrently, one succeeds.
-// A key that cannot be decrypted is not an error: it is reported, see [Service.KeyStatus], and left
-// out, unless this process has decrypted it before.
+// key and the root secret if they are missing; if several nodes find them missing concurrently,
+// only one node creates them. A key that cannot be decrypted is not an error: it appears in
+// [Service.KeyStatus], and is left out unless this process has decrypted it before.
 func (s *Service) loadKeys(ctx context.Context) error {
 	if err := s.keys.lock(ctx); err != nil {
 		return err
@@ -50,8 +51,8 @@ func (s *Service) loadKeys(ctx context.Context) error {
 	return s.useKeys(ctx, keys, report)
 }
 
-// completeKeys creates the signing key, which is used immediately, and the root secret if they are
-// missing, and returns the stored keys.
+// completeKeys creates a signing key, which signs immediately, and the root secret, if they are
+// missing, and returns the stored keys and secrets.
 func (s *Service) completeKeys(ctx context.Context, now time.Time) (result store.KeyRing, err error) {
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		err := s.complete(ring, now)
@@ -81,8 +82,8 @@ func (s *Service) complete(ring *store.KeyRing, now time.Time) error {
 	return err
 }
 
-// openKeys decrypts the keys that have not expired. A key that can no longer be decrypted
-// stays in use if this process has decrypted it before.
+// openKeys returns the decrypted keys of ring that have not expired, and a report about them. A key
+// that can no longer be decrypted stays in use if this process has decrypted it before.
 func (s *Service) openKeys(ring store.KeyRing, now time.Time) (keys []*token.Key, r keyReport) {
 	r.unreadable = make(map[string]string)
 	for _, k := range ring.Live(now) {
@@ -129,11 +130,12 @@ func (s *Service) useKeys(ctx context.Context, keys []*token.Key, report keyRepo
 	return nil
 }
 
-// pollKeys loads changes made by other nodes and by the command line.
+// pollKeys is the background job that loads the changes made by other nodes and by commands such as
+// authd key rotate.
 func (s *Service) pollKeys(ctx context.Context) error { return s.loadKeys(ctx) }
 
-// JWKS returns the public keys. If this node can use none of the stored keys it returns
-// [auth.ErrUnavailable]: clients would cache an empty set and reject every token.
+// JWKS returns the public keys. It returns [auth.ErrUnavailable] if this node cannot use any of the
+// stored keys, because clients would cache an empty set and reject every token.
 func (s *Service) JWKS(context.Context, *auth.JWKSRequest) (*auth.JWKSResponse, error) {
 	if err := s.anyKey(); err != nil {
 		return nil, auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)
@@ -141,10 +143,13 @@ func (s *Service) JWKS(context.Context, *auth.JWKSRequest) (*auth.JWKSResponse, 
 	return s.jwks.Load(), nil
 }
 
-// RotateKey creates and returns a new signing key. The new key signs after a delay in which every
-// node loads it; the old keys verify until the last token that they signed has expired. If revoke
-// is true, the new key signs at once and the old keys are deleted, which invalidates all tokens.
-// The new key is encrypted with the master key of the stored keys. Without that master key
+// RotateKey creates and returns a new signing key. The new key signs after ten seconds, within
+// which every node loads it. After that, the old keys verify for the configured lifetime and leeway
+// of tokens; tokens issued before the lifetime was lowered then become invalid early. If revoke is
+// true, the new key signs at once and the old keys are deleted, which invalidates all tokens on
+// each node, this one included, when it next loads the keys. The new key is encrypted with the
+// master key of the stored keys, and not encrypted if they are not; if nothing is stored, it is
+// encrypted with the current master key, if there is one. Without the master key of the stored keys
 // RotateKey returns [ErrMasterKey] and changes nothing.
 func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKey, err error) {
 	now := s.options.Now()
@@ -178,13 +183,13 @@ func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKe
 }
 
 // RewrapKeys encrypts all stored signing keys and secrets with the current master key, in one
-// transaction, whether they are stored without encryption, under the old master key or under the
-// current one. It returns the number of signing keys. Expired keys that cannot be decrypted are
-// deleted. If any other key or a secret cannot be decrypted, RewrapKeys returns an error and
-// changes nothing.
+// transaction. It accepts keys and secrets that are stored without encryption or encrypted with the
+// old or the current master key. It deletes expired keys that cannot be decrypted, and returns the
+// number of remaining signing keys. If any other key or a secret cannot be decrypted, or no master
+// key is configured, RewrapKeys returns an error and changes nothing.
 func (s *Service) RewrapKeys(ctx context.Context) (n int, err error) {
 	if s.options.MasterKey == nil {
-		return 0, errors.New("token.master_key is not set; set it to the key that encrypts the signing keys")
+		return 0, errors.New("token.master_key is not set; set it to the key that is to encrypt the signing keys")
 	}
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
@@ -214,11 +219,11 @@ func (s *Service) rewrapSigningKeys(ring *store.KeyRing, now time.Time) error {
 		if err != nil && !k.Live(now) {
 			continue
 		}
-		if err == nil {
-			k, err = seal(s.options.MasterKey, k, plain)
-		}
 		if err != nil {
 			return fmt.Errorf("signing key %s: %w", k.ID, err)
+		}
+		if k, err = seal(s.options.MasterKey, k, plain); err != nil {
+			return err
 		}
 		keys = append(keys, k)
 	}
@@ -229,25 +234,26 @@ func (s *Service) rewrapSigningKeys(ring *store.KeyRing, now time.Time) error {
 func (s *Service) rewrapSecrets(ring *store.KeyRing) error {
 	for i, secret := range ring.Secrets {
 		value, err := s.masters().openSecret(secret)
-		if err == nil {
-			ring.Secrets[i], err = sealSecret(s.options.MasterKey, secret, value)
-		}
 		if err != nil {
 			return fmt.Errorf("secret %q: %w", secret.Name, err)
+		}
+		if ring.Secrets[i], err = sealSecret(s.options.MasterKey, secret, value); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// ResetKeys deletes all stored signing keys and secrets, and creates a signing key, which it
-// returns, and a root secret. They are encrypted with the master key, if there is one. ResetKeys
-// is for keys that can no longer be decrypted. All tokens become invalid. It returns an error if
-// the stored keys can be decrypted: use [Service.RotateKey] with revoke then.
+// ResetKeys replaces all stored signing keys and secrets with a new signing key and a new root
+// secret, encrypted with the master key, if there is one. It returns the new signing key. All
+// tokens become invalid. ResetKeys is for keys that can no longer be decrypted; it returns an error
+// if the stored keys can be decrypted or are not encrypted. In that case use [Service.RotateKey]
+// with revoke.
 func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		if _, err := s.masters().verify(*ring); err == nil {
-			return errors.New("token.master_key decrypts the signing keys of this database; a reset is not needed")
+			return errors.New("the signing keys of this database can be used, so a reset is not needed; to revoke all tokens, run authd key revoke")
 		}
 		*ring = store.KeyRing{} // including the root secret, which restarts the counts of failed logins
 		if err := s.complete(ring, now); err != nil {
@@ -262,10 +268,11 @@ func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error)
 	return k, nil
 }
 
-// DeleteKeys deletes all signing keys of a database restored from a backup, because a key or
-// a token may have been revoked since the backup. The first node that starts creates a key.
-// Without the master key DeleteKeys returns [ErrMasterKey] and changes nothing, unless lost is
-// true. If lost is true, it deletes the secrets too, and the next master key replaces the lost one.
+// DeleteKeys deletes all signing keys of a database restored from a backup, because a key or a
+// token may have been revoked since the backup. The first node that loads the keys creates a new
+// one. Without the master key of the stored keys DeleteKeys returns [ErrMasterKey] and changes
+// nothing, unless lost is true. If lost is true, DeleteKeys also deletes the secrets, and the next
+// configured master key replaces the lost one.
 func (s *Service) DeleteKeys(ctx context.Context, lost bool) error {
 	err := s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		if lost {
@@ -313,14 +320,14 @@ func publicKeys(set *token.KeySet) (*auth.JWKSResponse, error) {
 	return jwks, nil
 }
 
-// coolDown limits reads of the keys to one per keyCoolDown. It is safe for concurrent use.
+// coolDown limits the rate of key reads to one per keyCoolDown. It is safe for concurrent use.
 type coolDown struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-// over reports whether keyCoolDown has passed since it last returned true, or the clock was set
-// back.
+// over reports whether keyCoolDown has passed, or the clock has been set back, since over last
+// returned true.
 func (c *coolDown) over(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// ErrMasterKey is returned, wrapped, by [Service.RotateKey], [Service.RewrapKeys] and
-// [Service.DeleteKeys] if no configured master key is the one that the signing keys are encrypted
-// with. Nothing is changed then.
+// ErrMasterKey is wrapped by the errors of [Service.RotateKey], [Service.RewrapKeys] and
+// [Service.DeleteKeys] if no configured master key decrypts the stored signing keys. The keys are
+// then left unchanged.
 var ErrMasterKey = errors.New("the signing keys of this database are encrypted with another master key")
 
 var (
@@ -34,8 +34,8 @@ func (m masterKeys) given() (keys [][]byte) {
 	return keys
 }
 
-// verify returns the master key of m that the stored keys are sealed with, or nil if they are
-// stored without encryption. It returns [ErrMasterKey] if no master key of m opens them.
+// verify returns the master key of m with which the stored keys are encrypted, or nil if they are
+// stored without encryption. It returns [ErrMasterKey] if no master key of m decrypts them.
 func (m masterKeys) verify(ring store.KeyRing) ([]byte, error) {
 	if !sealed(ring) {
 		return nil, nil
@@ -54,8 +54,9 @@ func (m masterKeys) verify(ring store.KeyRing) ([]byte, error) {
 	return nil, errWrongMasterKey
 }
 
-// establish returns the master key for a change of the keys: the result of verify, or the current
-// master key of m if the database has no keys. It adds the check value to ring if it is missing.
+// establish returns the master key for new keys and secrets in ring: the result of verify or, if
+// ring is empty, the current master key of m. If ring has no check value, establish adds one for the
+// returned master key, unless that is nil.
 func (m masterKeys) establish(ring *store.KeyRing) (master []byte, err error) {
 	master, err = m.verify(*ring)
 	if err == nil && len(ring.Keys)+len(ring.Secrets) == 0 && ring.Check == nil {
@@ -75,8 +76,8 @@ func sealed(ring store.KeyRing) bool {
 		slices.ContainsFunc(ring.Secrets, func(s store.Secret) bool { return s.Sealed })
 }
 
-// opensRing reports whether the keys are sealed with master: whether master opens the check value
-// or, if the database has no check value, any key or secret.
+// opensRing reports whether the keys are encrypted with master: whether master decrypts the check
+// value or, if the database has no check value, any key or secret.
 func opensRing(master []byte, ring store.KeyRing) bool {
 	if ring.Check != nil {
 		_, err := token.Open(master, ring.Check, checkAAD)
@@ -95,7 +96,8 @@ func opensRing(master []byte, ring store.KeyRing) bool {
 	return false
 }
 
-// checkAAD prevents a sealed key from being accepted as a check value.
+// checkAAD is the additional authenticated data of the check value. It prevents an encrypted key
+// from being accepted as a check value.
 var checkAAD = []byte("master key check")
 
 func newCheck(master []byte) ([]byte, error) {
@@ -106,12 +108,13 @@ func newCheck(master []byte) ([]byte, error) {
 	return check, nil
 }
 
-// open returns the private part of a stored key.
+// open returns the private part of a stored key, decrypted with a master key of m if it is sealed.
 func (m masterKeys) open(k store.SigningKey) ([]byte, error) {
 	return m.openValue(k.Private, k.Sealed, keyAAD(k))
 }
 
-// openValue returns the plaintext of a stored value, sealed or not.
+// openValue returns the plaintext of a stored value, which it decrypts with a master key of m if
+// sealed is true. It returns an error if no master key of m decrypts the value.
 func (m masterKeys) openValue(value []byte, sealed bool, aad []byte) ([]byte, error) {
 	if !sealed {
 		return value, nil
@@ -121,10 +124,13 @@ func (m masterKeys) openValue(value []byte, sealed bool, aad []byte) ([]byte, er
 			return plain, nil
 		}
 	}
-	if len(m.given()) == 0 {
-		return nil, errors.New("it is encrypted, and token.master_key is not set")
+	switch {
+	case m.current == nil && m.old == nil:
+		return nil, errors.New("is encrypted, and token.master_key is not set")
+	case m.old != nil:
+		return nil, errors.New("cannot be decrypted: it was encrypted with neither token.master_key nor token.old_master_key, or its row was changed")
 	}
-	return nil, errors.New("it cannot be decrypted: token.master_key is not the one it was encrypted with, or its row was changed")
+	return nil, errors.New("cannot be decrypted: it was encrypted with a master key other than token.master_key, or its row was changed")
 }
 
 func keyAAD(k store.SigningKey) []byte { return token.KeyAAD(k.ID, token.Algorithm(k.Algorithm)) }

@@ -160,7 +160,8 @@ func TestKeyStatusReportsProblems(t *testing.T) {
 		t.Errorf("encrypted: %+v", got)
 	}
 	id := n.ring().Keys[0].ID
-	const unset, other = "it is encrypted, and token.master_key is not set", "it cannot be decrypted: token.master_key is not the one it was encrypted with, or its row was changed"
+	const unset, other = "is encrypted, and token.master_key is not set", "cannot be decrypted: it was encrypted with a master key other than token.master_key, or its row was changed"
+	const others = "cannot be decrypted: it was encrypted with neither token.master_key nor token.old_master_key, or its row was changed"
 	look(t, plain)
 	for what, c := range map[string]struct {
 		node *node
@@ -176,6 +177,10 @@ func TestKeyStatusReportsProblems(t *testing.T) {
 		"another master key": {
 			start(t, url, defaults(), 10, at, under(newMaster(), nil)),
 			service.KeyStatus{Loaded: true, Unreadable: 1, Text: fmt.Sprintf(`signing key %s: %s; secret "root": %s`, id, other, other)},
+		},
+		"two other master keys": {
+			start(t, url, defaults(), 10, at, under(newMaster(), newMaster())),
+			service.KeyStatus{Loaded: true, Unreadable: 1, Text: fmt.Sprintf(`signing key %s: %s; secret "root": %s`, id, others, others)},
 		},
 	} {
 		got := c.node.KeyStatus()

@@ -11,7 +11,9 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// ValidateToken returns the account of a valid token.
+// ValidateToken returns the e-mail address of the account of a valid token. It returns
+// [auth.ErrInvalidToken] for an invalid token, and [auth.ErrUnavailable] if the database is
+// unavailable or this node cannot decrypt the key of the token.
 func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenRequest) (*auth.ValidateTokenResponse, error) {
 	claims, err := s.check(ctx, r.Token)
 	if err != nil {
@@ -20,8 +22,8 @@ func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenReques
 	return &auth.ValidateTokenResponse{Email: claims.Email}, nil
 }
 
-// Principal returns the principal of a valid token. It is for middleware.Bearer, which
-// authenticates the calls of endpoints.
+// Principal returns the principal of a valid token. Its errors are the errors of
+// [Service.ValidateToken]. It is for middleware.Bearer, which authenticates the calls of endpoints.
 func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal, error) {
 	claims, err := s.check(ctx, raw)
 	if err != nil {
@@ -30,11 +32,12 @@ func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal,
 	return &chassi.Principal{Subject: claims.Subject, Name: claims.Email, Scheme: "bearer", ExpiresAt: claims.ExpiresAt}, nil
 }
 
-// unknownKey is the [token.Reason] of a token whose key this node does not know, perhaps because
-// another node has just created it.
+// unknownKey is the result of [token.Reason] for a token whose key this node has not loaded, perhaps
+// because another node has just created the key.
 const unknownKey = "unknown key"
 
-// check verifies a token, and that its account has not revoked it since, and returns its claims.
+// check verifies a token, also checks that it has not been revoked and that its account is not
+// disabled, and returns the token's claims.
 func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) {
 	claims, err := s.verifier.Verify(raw)
 	if token.Reason(err) == unknownKey && s.refresh.over(s.options.Now()) && s.loadKeys(ctx) == nil {
@@ -56,16 +59,22 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
-// canIssue returns [auth.ErrUnavailable] if this node has no key to sign with or no root secret.
-// It is called before any password is checked, so that the error reveals nothing about the password.
+// canIssue returns [auth.ErrUnavailable] if this node has no key to sign with or no root secret. It
+// is called before a password is checked, so that the error reveals nothing about the password.
 func (s *Service) canIssue() error {
-	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok || s.root.Load() == nil {
-		return auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)
+	missing := ""
+	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok {
+		missing = "no usable signing key: "
+	} else if s.root.Load() == nil {
+		missing = "the root secret is not loaded: "
+	}
+	if missing != "" {
+		return auth.ErrUnavailable.WithCause(errors.New(missing + s.KeyStatus().Text)).WithRetryAfter(time.Second)
 	}
 	return nil
 }
 
-// issue signs a token for user.
+// issue returns a signed token for user, or an error of canIssue or of [token.SignAt].
 func (s *Service) issue(user store.User) (string, error) {
 	if err := s.canIssue(); err != nil {
 		return "", err

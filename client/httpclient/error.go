@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TimeoutError means that a host did not respond in time. [errors.Is] matches it with
-// [context.DeadlineExceeded].
+// TimeoutError means that a host did not respond in time. [errors.Is] reports that it
+// matches [context.DeadlineExceeded].
 type TimeoutError struct {
 	Waited string        // "the response header" or "the response body"
 	After  time.Duration // the limit
@@ -17,7 +17,7 @@ type TimeoutError struct {
 
 // Error returns what the client waited for, and for how long.
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("no part of %s within %v", e.Waited, e.After.Round(time.Millisecond))
+	return fmt.Sprintf("timed out after %v waiting for %s", e.After.Round(time.Millisecond), e.Waited)
 }
 
 // Timeout returns true. It implements [net.Error].
@@ -49,9 +49,10 @@ func (e *requestError) Unwrap() error { return e.err }
 // too.
 func (e *requestError) Timeout() bool { return errors.Is(e.err, context.DeadlineExceeded) }
 
-// Redact returns the error of an [http.Client] with its URL reduced to scheme and host, because the
-// paths and queries of many APIs contain keys. A URL that cannot be parsed is replaced by "***".
-// Other errors are returned unchanged.
+// Redact returns a copy of the first [*url.Error] in the tree of err, such as the error
+// of an [http.Client], with its URL reduced to scheme and host, because the paths and
+// queries of many APIs contain keys. A URL that cannot be parsed is replaced by "***".
+// If there is no such error, Redact returns err unchanged.
 func Redact(err error) error {
 	e, ok := errors.AsType[*url.Error](err)
 	if !ok {

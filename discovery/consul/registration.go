@@ -19,22 +19,22 @@ import (
 // Service describes the service to register.
 type Service struct {
 	Name string
-	// Addr is the host:port of the service. Without a host, the address of the agent's node
-	// applies.
+	// Addr is the host:port of the service. If it has no host, Consul uses the address of the
+	// agent's node.
 	Addr string
 	ID   string // unique for each instance; default NAME-HOST-PORT
 	Tags []string
 	Meta map[string]string
 	// Probe is the health check of the service. While it returns an error, the service is critical,
 	// and the text of the error is visible to all clients of Consul. Probe must return when its
-	// context ends. By default the service is always healthy.
+	// context is done. By default the service is always healthy.
 	Probe func(context.Context) error
 }
 
 // Registration keeps a service registered with the agent, with a TTL check for its health. An
-// outage of the agent is logged once, and the registration is retried; an agent that has lost
-// the registration gets it again. It is a chassi.Component: Stop, or earlier Drain, ends the
-// registration, so that clients stop calling before the service stops.
+// outage of the agent is logged once, and the registration is retried. If the agent loses the
+// registration, the service is registered again. Registration is a chassi.Component: Drain, or else
+// Stop, ends the registration, so that clients stop calling before the service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
 // NewRegistration returns a Registration that has not been started. It returns an error if c or s
@@ -52,25 +52,25 @@ func NewRegistration(c Config, s Service) (*Registration, error) {
 // Name returns "consul".
 func (r *Registration) Name() string { return r.keeper.Name() }
 
-// Start begins to register and returns at once, whether or not the agent is available.
+// Start begins to register the service and returns at once, whether or not the agent is available.
 func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
 
-// Drain begins to deregister and returns at once.
+// Drain begins to deregister the service and returns at once.
 func (r *Registration) Drain() { r.keeper.Drain() }
 
-// Stop deregisters the service, if the agent is available. It returns an error if the probe has
-// not returned when ctx ends.
+// Stop deregisters the service. If the agent is unavailable, Stop logs that and returns nil. It
+// returns an error if the probe or an earlier call to the agent has not returned when ctx is done.
 func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
 
 // registry implements keeper.Registry with the agent, for one service.
 type registry struct {
 	agent      agent
 	definition definition
-	registered bool // as far as known
-	tried      bool // a registration was attempted and may have succeeded
+	registered bool // whether the agent has the registration, as far as known
+	tried      bool // whether a registration was attempted and may have succeeded
 }
 
-// definition is the body of /v1/agent/service/register.
+// definition is the body of a request to /v1/agent/service/register.
 type definition struct {
 	ID, Name, Address string
 	Port              int
@@ -88,16 +88,19 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Name == "" {
+		return nil, errors.New("consul: the service name is empty")
+	}
 	host, portText, err := net.SplitHostPort(s.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("consul: address: %w", err)
+		return nil, fmt.Errorf("consul: service %q: address %s: want host:port or :port", s.Name, addr.Quote(s.Addr))
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port == 0 || s.Name == "" {
-		return nil, errors.New("consul: want the name of a service and its HOST:PORT")
+	if err != nil || port == 0 {
+		return nil, fmt.Errorf("consul: service %q: address %s: want a port from 1 to 65535", s.Name, addr.Quote(s.Addr))
 	}
 	if _, err := addr.Canonical(s.Addr); host != "" && err != nil {
-		return nil, fmt.Errorf("consul: %w", err)
+		return nil, fmt.Errorf("consul: service %q: %w", s.Name, err)
 	}
 	if c.DeregisterAfter != 0 && c.DeregisterAfter < time.Minute {
 		return nil, errors.New("consul: deregister_after must be at least 1m, the minimum of Consul")
@@ -109,8 +112,9 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	}}, nil
 }
 
-// Beat registers the service if necessary, and reports its health. It also registers the service if
-// the agent does not know the check: the agent responds with 404 then, older agents with 500.
+// Beat registers the service if necessary, and reports its health. It registers the service again
+// if the agent does not have the check: the agent then responds with 404, or in old versions of
+// Consul with 500.
 func (r *registry) Beat(ctx context.Context, health error) error {
 	if !r.registered {
 		if err := r.register(ctx); err != nil {
@@ -127,7 +131,7 @@ func (r *registry) Beat(ctx context.Context, health error) error {
 	return r.report(ctx, health)
 }
 
-// register registers the service. The check begins as critical, which is Consul's default.
+// register registers the service. The health check is critical at first, which is Consul's default.
 func (r *registry) register(ctx context.Context) error {
 	r.tried = true
 	err := r.put(ctx, "/v1/agent/service/register?replace-existing-checks=true", r.definition)

@@ -21,15 +21,16 @@ type Service struct {
 	Name string
 	Addr string // host:port of the service
 	ID   string // unique for each instance; default Addr
-	// Probe is the health check of the service: while it returns an error, the service is not
-	// registered. It must return when its context ends. By default the service is always healthy.
+	// Probe is the health check of the service. While it returns an error, the service is not
+	// registered. Probe must return when its context is done. By default the service is always
+	// healthy.
 	Probe func(context.Context) error
 }
 
-// Registration keeps a service registered under a lease. An outage of etcd is logged once, and
-// the registration is retried; a lost lease or key is created again. It is a chassi.Component:
-// Stop, or earlier Drain, ends the registration, so that clients stop calling before the
-// service stops.
+// Registration keeps a service registered under a lease. An outage of etcd is logged once, and the
+// registration is retried; a lost lease or key is created again. Registration is a
+// chassi.Component: Drain, or else Stop, ends the registration, so that clients stop calling before
+// the service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
 // NewRegistration returns a Registration that has not been started. It returns an error if c or s
@@ -47,23 +48,23 @@ func NewRegistration(c Config, s Service) (*Registration, error) {
 // Name returns "etcd".
 func (r *Registration) Name() string { return r.keeper.Name() }
 
-// Start begins to register and returns at once, whether or not etcd is available.
+// Start begins to register the service and returns at once, whether or not etcd is available.
 func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
 
-// Drain begins to deregister and returns at once.
+// Drain begins to deregister the service and returns at once.
 func (r *Registration) Drain() { r.keeper.Drain() }
 
-// Stop deregisters the service, if etcd is available. It returns an error if the probe has not
-// returned when ctx ends.
+// Stop deregisters the service. If etcd is unavailable, Stop logs that and returns nil. It returns
+// an error if the probe or an earlier call to etcd has not returned when ctx is done.
 func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
 
 // registry implements keeper.Registry with etcd, for one service.
 type registry struct {
 	cluster *cluster
-	key     string // as base64, and so is value
+	key     string // base64, like value
 	value   string
-	lease   string // its ID, a number that JSON represents as a string; "" for none
-	tried   bool   // a put was attempted and may have succeeded
+	lease   string // ID of the lease, a number that JSON represents as a string; "" for none
+	tried   bool   // whether a put was attempted and may have succeeded
 }
 
 func newRegistry(c Config, s Service) (*registry, error) {
@@ -71,11 +72,11 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := addr.Canonical(s.Addr); err != nil {
-		return nil, fmt.Errorf("etcd: %w", err)
-	}
 	if s.Name == "" || strings.Contains(s.Name, "/") {
-		return nil, errors.New("etcd: want the name of a service, without /")
+		return nil, errors.New("etcd: the service name must not be empty or contain a slash")
+	}
+	if _, err := addr.Canonical(s.Addr); err != nil {
+		return nil, fmt.Errorf("etcd: service %q: %w", s.Name, err)
 	}
 	value, err := json.Marshal(map[string]any{"Op": 0, "Addr": s.Addr}) // 0 is Add
 	if err != nil {
@@ -125,8 +126,8 @@ func (r *registry) keepLease(ctx context.Context) error {
 	return nil
 }
 
-// isThere reports whether the key exists and belongs to this lease. The key may belong to the lease
-// of an earlier process that was not stopped properly, and expires with that lease.
+// isThere reports whether the key exists and belongs to the lease of r. The key may instead belong
+// to the lease of an earlier process that did not deregister, and then expires with that lease.
 func (r *registry) isThere(ctx context.Context) (bool, error) {
 	if !r.tried {
 		return false, nil

@@ -1,22 +1,24 @@
-// Package broker serves endpoints over message brokers, and calls them: it converts messages to
-// calls and results to messages. It is the common part of NATS and AMQP, which differ only in
-// how messages are sent.
+// Package broker serves and calls endpoints over message brokers: it converts request messages to
+// calls, and the results of calls to response messages. The NATS and AMQP transports share this
+// package; they differ only in how they send messages.
 //
 // # Headers
 //
-//	Content-Type          application/json, or application/protobuf; JSON if absent
-//	X-Request-Id          as over HTTP
-//	X-Request-Timeout-Ms  the time the caller still has
-//	Traceparent, Authorization and any others are the call's pairs
+//	Content-Type          application/json or application/protobuf; JSON if absent
+//	X-Request-Id          the request ID; a new one is generated if absent or invalid
+//	X-Request-Timeout-Ms  the time that remains for the call, in milliseconds
 //
-// A response has the format of its request; the response to a request without headers has no
-// headers, except those that the method sets. An error has the headers Error-Code and
-// Error-Reason, and a JSON body with all fields:
+// All headers, including others such as Traceparent and Authorization, are the metadata of the
+// call.
+//
+// A response has the format of its request. The response to a request without headers has only the
+// headers that the method sets, unless it is an error. An error has the headers Error-Code and
+// Error-Reason, and a JSON body:
 //
 //	{"code":"not_found","error":"invalid_user","message":"Invalid user"}
 //
-// If present, it includes violations, retry_after_ms, and the error's details as encoded by
-// [strictjson.Details].
+// If the error has them, the body also contains violations, retry_after_ms, and details as encoded
+// by [strictjson.Details].
 package broker
 
 import (
@@ -38,13 +40,13 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// The values of Content-Type.
+// Media types of messages: the values of the Content-Type header.
 const (
 	JSON     = "application/json"
 	Protobuf = "application/protobuf"
 )
 
-// The names of headers. An error has all of them.
+// Names of headers. An error response has all three.
 const (
 	ContentTypeKey = "Content-Type"
 	CodeKey        = "Error-Code"
@@ -52,29 +54,30 @@ const (
 )
 
 var (
-	errMediaType = chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The message must be application/json or application/protobuf")
+	errMediaType = chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The content type of the message must be application/json or application/protobuf")
 )
 
-// Options configures all endpoints of a transport.
+// Options configures the routes of a transport.
 type Options struct {
 	Transport    string // the name of the transport: "nats" or "amqp"
-	MaxBytes     int    // of a request
-	MaxJSONDepth int
+	MaxBytes     int    // maximum size of a request in bytes
+	MaxJSONDepth int    // maximum nesting depth of a JSON request
 	Logger       *slog.Logger
 	Middleware   []chassi.Middleware
 }
 
-// Route is one endpoint served from messages. It is safe for concurrent use.
+// Route handles the messages that request calls of one endpoint. It is safe for concurrent use.
 type Route struct {
 	binding           chassi.Binding
 	handler           chassi.Handler
 	options           *Options
-	maxBytes          int // of a request
+	maxBytes          int // maximum size of a request in bytes
 	request, response *protobuf.Plan
 }
 
-// NewRoute binds e, which may be a stream. It returns an error if a message has no Protocol
-// Buffers encoding, or if a middleware cannot serve e.
+// NewRoute returns the route of e, which may be a stream. It returns an error if brokers do not
+// support e, if the request or response type of e has no Protocol Buffers encoding, or if a
+// middleware cannot serve e.
 func NewRoute(e *chassi.Endpoint, o *Options) (*Route, error) {
 	if err := transport.CheckShape(e, strings.ToUpper(o.Transport), false); err != nil {
 		return nil, err //nolint:wrapcheck // says which endpoint
@@ -103,14 +106,14 @@ func (rt *Route) Name() string { return rt.binding.Route }
 // Endpoint returns the endpoint.
 func (rt *Route) Endpoint() *chassi.Endpoint { return rt.binding.Endpoint }
 
-// Response is the response to a message.
+// Response is the response to a [Request].
 type Response struct {
 	Header transport.Pairs
 	Body   []byte
 	Err    *chassi.Error // nil for success
 }
 
-// exchange is one call and its response.
+// exchange is one call with its response. It implements [chassi.Codec].
 type exchange struct {
 	call     chassi.Call
 	route    *Route
@@ -124,16 +127,16 @@ type exchange struct {
 // Request is a message that requests a call.
 type Request struct {
 	Arrived  time.Time
-	Peer     netip.AddrPort  // the address of the peer for which a trusted client forwards; usually the zero value
-	PeerName string          // see [chassi.Call.PeerName]
+	Peer     netip.AddrPort  // address of the client for which a trusted client forwards; usually the zero value
+	PeerName string          // authenticated name of the client, as in [chassi.Call]
 	Header   chassi.Metadata // never nil
-	// Bare reports whether the message has no headers: then a successful response needs none,
-	// which is cheaper for the broker.
+	// Bare reports whether the message has no headers. A successful response then has only the
+	// headers that the method sets, which is cheaper for the broker.
 	Bare bool
 	Body []byte
 }
 
-// Handle makes the call of a message and returns its response. It never panics.
+// Handle makes the call that r requests and returns its response. It never panics.
 func (rt *Route) Handle(ctx context.Context, r Request) *Response {
 	x := new(exchange)
 	x.call.Codec = x
@@ -161,7 +164,8 @@ func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Response {
 	return &x.response
 }
 
-// run makes the call, and recovers and logs a panic that no middleware has recovered.
+// run makes the call and returns its error. If a panic reaches run because no middleware has
+// recovered it, run recovers and logs it, and returns an error for it.
 func (x *exchange) run(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -172,7 +176,7 @@ func (x *exchange) run(ctx context.Context) (err error) {
 	return x.route.handler(x.call.Context(ctx), &x.call)
 }
 
-// Refuse returns the response to a message that is refused without a call.
+// Refuse returns a response with err, for a message that is refused without a call.
 func Refuse(err *chassi.Error) *Response {
 	x := new(exchange)
 	x.fail(err)
@@ -210,7 +214,8 @@ func (x *exchange) fail(err error) {
 	x.response.Header.Set(ContentTypeKey, JSON)
 }
 
-// minimal returns the body of an error without violations and details.
+// minimal returns a JSON body for e that omits the violations, the retry delay and the details. If
+// e contains text that is not UTF-8, the body has only the code, also in place of the reason.
 func minimal(e *chassi.Error) []byte {
 	body, err := json.Marshal(fault{Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message})
 	if err != nil { // text that is not UTF-8
@@ -219,8 +224,9 @@ func minimal(e *chassi.Error) []byte {
 	return body
 }
 
-// Small returns a replacement for a response that is too large for the broker: an error keeps
-// its code and reason, a success becomes the error response_too_large. The request id is kept.
+// Small returns a small error response that replaces a, which is too large for the broker. If a is
+// an error, the replacement has the same code and reason; otherwise it is
+// [transport.ErrResponseTooLarge]. The replacement has the request ID of a.
 func (a *Response) Small() *Response {
 	e := *transport.ErrResponseTooLarge
 	if a.Err != nil {
@@ -236,7 +242,8 @@ func (a *Response) Small() *Response {
 	return small
 }
 
-// Decode decodes the message in the format of its Content-Type.
+// Decode decodes the message into request, in the format of its Content-Type header. It returns an
+// error if the message is too large or malformed, or if its format is unknown.
 func (x *exchange) Decode(request any) error {
 	o := x.route.options
 	if len(x.body) > x.route.maxBytes {
@@ -255,7 +262,8 @@ func (x *exchange) Decode(request any) error {
 	}
 }
 
-// Encode encodes the response in the format of the request.
+// Encode encodes response in the format of the request. It returns an error if response cannot be
+// encoded, or if the metadata of the response cannot be sent.
 func (x *exchange) Encode(response any) (err error) {
 	if err := transport.CheckResponse(x.response.Header); err != nil {
 		return fmt.Errorf("the response of %s: %w", x.route.Name(), err)
@@ -271,10 +279,12 @@ func (x *exchange) Encode(response any) (err error) {
 	return strictjson.Append(&x.response.Body, response)
 }
 
-// Remote is one endpoint called through messages, which are encoded as Protocol Buffers.
+// Remote encodes the requests of calls to one endpoint as Protocol Buffers, and decodes the
+// responses. It is safe for concurrent use.
 type Remote struct{ request, response *protobuf.Plan }
 
-// NewRemote prepares calls of e. It returns an error if a message has no Protocol Buffers encoding.
+// NewRemote returns the Remote for e. It returns an error if brokers do not support e, or if the
+// request or response type of e has no Protocol Buffers encoding.
 func NewRemote(e *chassi.Endpoint) (*Remote, error) {
 	if err := transport.CheckShape(e, "a message broker", false); err != nil {
 		return nil, err //nolint:wrapcheck // says which endpoint
@@ -284,26 +294,31 @@ func NewRemote(e *chassi.Endpoint) (*Remote, error) {
 	if r.request, err = protobuf.PlanOf(e.RequestType()); err == nil {
 		r.response, err = protobuf.PlanOf(e.ResponseType())
 	}
-	return r, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.FullName(), err)
+	}
+	return r, nil
 }
 
-// Write returns the body of call's request, and sets the headers for its format and ctx's
-// deadline.
+// Write returns the encoded request of call. In call.In it sets the headers for the format and, if
+// ctx has a deadline, for the remaining time. It returns an error if the metadata in call.In cannot
+// be sent or the request cannot be encoded.
 func (r *Remote) Write(ctx context.Context, call *chassi.Call) ([]byte, error) {
 	if err := transport.CheckMetadata(call.In); err != nil {
 		return nil, err
 	}
 	body, err := r.request.Append(nil, call.Request)
 	if err != nil {
-		return nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+		return nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be encoded").WithCause(err)
 	}
 	call.In.Set(ContentTypeKey, Protobuf)
 	transport.SetTimeout(ctx, call.In)
 	return body, nil
 }
 
-// Read decodes a response with the headers call.Out into call's response, or returns the error
-// that it contains.
+// Read decodes body into call.Response; call.Out contains the headers of the response message. If
+// the message is an error, Read returns that error. If the body of a successful response is
+// malformed, the error is [chassi.Internal].
 func (r *Remote) Read(call *chassi.Call, body []byte) error {
 	if code := call.Out.Get(CodeKey); code != "" {
 		return faultOf(code, body)
@@ -339,11 +354,22 @@ func faultOf(name string, body []byte) error {
 	return e
 }
 
-// Unreachable returns the error of a failed request: the end of the caller's context or an
-// unreachable service.
+// ErrTooManyCalls is returned for a call beyond the client's limit of calls in flight.
+var ErrTooManyCalls = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls are in progress")
+
+// Unreachable returns the error of a call whose request failed with err: err itself if it is or
+// wraps [ErrTooManyCalls], otherwise the [chassi.Error] for ctx.Err() if ctx is done,
+// and otherwise [chassi.Unavailable]. The cause of the latter two includes err.
 func Unreachable(ctx context.Context, err error) error {
+	if errors.Is(err, ErrTooManyCalls) {
+		return err
+	}
+	return unreachable(ctx, "The service cannot be reached", err)
+}
+
+func unreachable(ctx context.Context, message string, err error) error {
 	if ctx.Err() != nil {
 		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
 	}
-	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
+	return chassi.NewError(chassi.Unavailable, "unreachable", message).WithCause(err)
 }

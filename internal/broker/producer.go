@@ -13,15 +13,15 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Message is a message of a [Queue] as its broker stores it.
+// Message is a message of a [transport.Queue] as the broker stores it.
 type Message struct {
 	Metadata transport.Pairs
 	ID       string // at most 200 printable ASCII characters; "" for none
 	Body     []byte
 }
 
-// Producer publishes messages to a work queue. It is the common part of the brokers'
-// publishers, and safe for concurrent use.
+// Producer publishes messages to a work queue. The publishers of all brokers are based on it. It is
+// safe for concurrent use.
 type Producer struct {
 	transport, route string
 	middleware       []chassi.Middleware
@@ -31,15 +31,16 @@ type Producer struct {
 	handlers map[*chassi.Endpoint]bound
 }
 
-// bound is an endpoint with a prepared encoding.
+// bound holds the binding of an endpoint and the handler that publishes a message for it.
 type bound struct {
 	binding *chassi.Binding
 	handler chassi.Handler
 }
 
-// NewProducer returns a producer for the queue of that name. Each message passes through
-// middleware like an outgoing call, on the route "publish QUEUE", and then to store, which
-// returns after the broker has stored it.
+// NewProducer returns a producer for the queue with the given name. Each message passes through
+// middleware, the first one outermost, like an outgoing call on the route "publish QUEUE". It is
+// then passed to store, which must return nil only after the broker has stored the message.
+// NewProducer returns an error if a middleware is nil.
 func NewProducer(transport, queue string, middleware []chassi.Middleware, store func(context.Context, Message) error) (*Producer, error) {
 	if slices.ContainsFunc(middleware, func(m chassi.Middleware) bool { return m == nil }) {
 		return nil, fmt.Errorf("publisher of %s: a middleware is nil", queue)
@@ -47,30 +48,39 @@ func NewProducer(transport, queue string, middleware []chassi.Middleware, store 
 	return &Producer{transport: transport, route: "publish " + queue, middleware: middleware, store: store, handlers: make(map[*chassi.Endpoint]bound)}, nil
 }
 
-// idKey is the context's key for the id of the message.
+// idKey is the context key for the ID of the message.
 type idKey struct{}
 
 var (
-	errID      = chassi.NewError(chassi.InvalidArgument, "invalid_message_id", "The id of the message is invalid")
+	errID      = chassi.NewError(chassi.InvalidArgument, "invalid_message_id", "The ID of the message is invalid")
 	errRequest = chassi.NewError(chassi.InvalidArgument, "invalid_request", "The message cannot be published")
 )
 
-// maxID is the maximum length of the id of a message in bytes. It is well below the limit of AMQP
+// maxID is the maximum length of the ID of a message in bytes. It is well below the limit of AMQP
 // for a property, 255 bytes.
 const maxID = 200
 
-// Publish stores request, a pointer to the request type of e, under id. The request id of the
-// call in ctx is sent too. The deadline of ctx limits the publishing, not the work.
+// Publish publishes request, a pointer to the request type of e, as a message with the given ID.
+// If ctx belongs to a call, the message also has the request ID of that call. The deadline of ctx
+// limits the publishing, not the work. The error is [chassi.InvalidArgument] if id or request is
+// invalid, or if e cannot be bound to a work queue. If store fails with a [chassi.Error], Publish
+// returns that error; after any other error of store, the error is that for ctx.Err() if ctx is
+// done, and otherwise [chassi.Unavailable]. A middleware may return further errors.
 func (p *Producer) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
-	if len(id) > maxID || !transport.IsMetadataValue(id) {
-		return errID.WithCause(fmt.Errorf("the id %.50q has %d bytes; want at most %d of printable ASCII", id, len(id), maxID))
+	if len(id) > maxID {
+		return errID.WithCause(fmt.Errorf("the ID %.50q has %d bytes; want at most %d", id, len(id), maxID))
+	}
+	if !transport.IsMetadataValue(id) {
+		return errID.WithCause(fmt.Errorf("the ID %q: want printable ASCII characters", id))
 	}
 	b, err := p.bind(e)
 	if err != nil {
-		return err
+		return errRequest.WithCause(err)
 	}
-	if v := reflect.ValueOf(request); v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != e.RequestType() {
-		return errRequest.WithCause(fmt.Errorf("%s accepts *%v, not %T", e.FullName(), e.RequestType(), request))
+	if v := reflect.ValueOf(request); v.Kind() != reflect.Pointer || v.Type().Elem() != e.RequestType() {
+		return errRequest.WithCause(fmt.Errorf("the request of %s has the type %T; want *%v", e.FullName(), request, e.RequestType()))
+	} else if v.IsNil() {
+		return errRequest.WithCause(fmt.Errorf("the request of %s is a nil %T", e.FullName(), request))
 	}
 	var in, out transport.Pairs
 	call := &chassi.Call{Binding: b.binding, In: &in, Out: &out, Request: request, Response: reflect.New(e.ResponseType()).Interface()}
@@ -81,7 +91,9 @@ func (p *Producer) Publish(ctx context.Context, e *chassi.Endpoint, id string, r
 	return b.handler(context.WithValue(ctx, idKey{}, id), call)
 }
 
-// bind returns the prepared encoding of e, which it prepares on first use.
+// bind returns the binding and the handler of e, which it creates on first use. It returns an error
+// if e is a stream, if brokers do not support e, or if the request or response type of e has no
+// Protocol Buffers encoding.
 func (p *Producer) bind(e *chassi.Endpoint) (bound, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +116,7 @@ func (p *Producer) bind(e *chassi.Endpoint) (bound, error) {
 		if _, ours := errors.AsType[*chassi.Error](err); err == nil || ours {
 			return err
 		}
-		return Unreachable(ctx, err)
+		return unreachable(ctx, "The work queue cannot be reached or refuses the message", err)
 	}
 	for _, m := range slices.Backward(p.middleware) {
 		b.handler = m(b.binding, b.handler)

@@ -11,11 +11,12 @@ import (
 // docsWidths are the widths of a telephone, a tablet and a desktop computer, in pixels.
 var docsWidths = []int{360, 800, 1400}
 
-// Docs tests the page at base/docs at every width, in light and dark colors: shows, a JavaScript
-// expression, becomes true, the page is not wider than the window, its background has the color
-// scheme, no request goes to another host, and the console is empty. The anchor selects the part of
-// the page that is shown. With CHASSI_SCREENSHOTS=FOLDER Docs writes screenshots to FOLDER, whose
-// names begin with name.
+// Docs tests the page at base/docs in light and dark colors at widths of 360, 800 and 1400 pixels.
+// It expects that shows, a JavaScript expression, becomes true, the page is not wider than the
+// window, its background fits the color scheme, the page requests only URLs below base and data
+// URLs, and it has no [Page.Problems]. anchor selects the part of the page that is shown. If the
+// environment variable CHASSI_SCREENSHOTS names a directory, Docs writes screenshots to that
+// directory, in files whose names begin with name.
 func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 	t.Helper()
 	for _, width := range docsWidths {
@@ -25,10 +26,10 @@ func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 			page.Open(base + "/docs#" + anchor)
 			page.Wait(shows)
 			if wide := page.Eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`); wide != false {
-				t.Errorf("%s: the page is wider than the window", view)
+				t.Errorf("%s: the page is wider than the window, want at most the width of the window", view)
 			}
 			if got := page.Eval(`Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0]) > 127`); got != bright {
-				t.Errorf("%s: bright background: %v", view, got)
+				t.Errorf("%s: bright background: got %v, want %v", view, got, bright)
 			}
 			if dir := os.Getenv("CHASSI_SCREENSHOTS"); dir != "" {
 				page.Screenshot(filepath.Join(dir, view+".png"))
@@ -38,8 +39,9 @@ func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 	}
 }
 
-// OpenForm opens the form of an endpoint on the page at base/docs, filled with the examples of
-// the document. The tag is the name of the service in links, such as "authv1auth".
+// OpenForm opens the form of an endpoint, given by its HTTP method and path, on the page at
+// base/docs. The form is filled in with the examples of the OpenAPI document. tag is the name of
+// the service in links, such as "authv1auth".
 func (p *Page) OpenForm(base, tag, method, path string) {
 	p.t.Helper()
 	p.Open("about:blank")
@@ -66,14 +68,15 @@ func (p *Page) SetToken(token string) {
 	p.Type(token)
 }
 
-// Send sends the open form and waits for a response that contains text, such as "200 OK".
+// Send submits the open form and waits until its dialog contains text, such as "200 OK".
 func (p *Page) Send(text string) {
 	p.t.Helper()
 	p.Press("Send ")
 	p.Wait(fmt.Sprintf(`document.querySelector("[role=dialog]").innerText.includes(%q)`, text))
 }
 
-// Press waits for a button whose text contains label, in the dialog if one is open, and clicks it.
+// Press waits for a button whose text contains label and clicks it. If a dialog is open, Press
+// considers only the buttons in the dialog.
 func (p *Page) Press(label string) {
 	p.t.Helper()
 	p.Wait(fmt.Sprintf(`(() => {
@@ -84,16 +87,16 @@ func (p *Page) Press(label string) {
 	})()`, label))
 }
 
-// ExpectQuiet fails the test if the page has made a request to a URL outside of base, data URLs
-// excepted, or has a problem on the console.
+// ExpectQuiet reports a test error for each URL that the page has requested and that is not below
+// base, and for each of its [Page.Problems]. Data URLs and about:blank are allowed.
 func (p *Page) ExpectQuiet(base string) {
 	p.t.Helper()
 	for _, url := range p.Requests() {
 		if !strings.HasPrefix(url, base+"/") && !strings.HasPrefix(url, "data:") && url != "about:blank" {
-			p.t.Errorf("the page requests %s", url)
+			p.t.Errorf("the page requested %s, want only URLs below %s/", url, base)
 		}
 	}
 	for _, problem := range p.Problems() {
-		p.t.Errorf("on the console: %s", problem)
+		p.t.Errorf("the page has the problem %s, want none", problem)
 	}
 }

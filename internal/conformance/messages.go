@@ -1,7 +1,8 @@
 // Package conformance contains the messages of the Connect conformance suite
-// (connectrpc.conformance.v1, release 1.0.5) as plain structs: those that unary calls, and
-// server streams over gRPC, need. The suite tests the programs in the subdirectories;
-// scripts/conformance.sh runs it.
+// (connectrpc.conformance.v1, release 1.0.5) that are needed for unary calls and for server streams
+// over gRPC, as plain structs. It also contains functions that read and write them.
+// scripts/conformance.sh runs the suite, which tests the programs in the subdirectories client and
+// server.
 package conformance
 
 import (
@@ -21,7 +22,7 @@ const (
 	TypePrefix = "type.googleapis.com/"
 )
 
-// Any is a google.protobuf.Any.
+// Any is a google.protobuf.Any message: an encoded message and the URL of its type.
 type Any struct {
 	TypeURL string `json:"type_url"`
 	Value   []byte `json:"value"`
@@ -33,7 +34,7 @@ type Header struct {
 	Value []string `json:"value"`
 }
 
-// Error is an error to send, or one that was received.
+// Error is an error that is to be sent or was received.
 type Error struct {
 	Code    int32   `json:"code"`
 	Message *string `json:"message"`
@@ -51,19 +52,21 @@ type ResponseDefinition struct {
 	ResponseDelayMS  uint32   `json:"response_delay_ms"`
 }
 
-// UnaryRequest is the request of a unary call: a UnaryRequest or an IdempotentUnaryRequest.
+// UnaryRequest is the request of a unary call: the message UnaryRequest or IdempotentUnaryRequest
+// of the suite.
 type UnaryRequest struct {
 	ResponseDefinition *ResponseDefinition `json:"response_definition"`
 	RequestData        []byte              `json:"request_data"`
 }
 
-// UnaryResponse is the response of a unary call or an item of a stream: a UnaryResponse, an
-// IdempotentUnaryResponse or a ServerStreamResponse.
+// UnaryResponse is the response of a unary call or an item of a stream: the message UnaryResponse,
+// IdempotentUnaryResponse or ServerStreamResponse of the suite.
 type UnaryResponse struct {
 	Payload *Payload `json:"payload"`
 }
 
-// StreamDefinition describes the items to send.
+// StreamDefinition describes the stream to send: an item for each element of ResponseData, and then
+// Error if it is set. RawResponse is an encoded message for the suite's own server.
 type StreamDefinition struct {
 	ResponseHeaders  []Header `json:"response_headers"`
 	ResponseData     [][]byte `json:"response_data"`
@@ -73,13 +76,13 @@ type StreamDefinition struct {
 	RawResponse      *[]byte  `json:"raw_response"`
 }
 
-// ServerStreamRequest is a request of a stream of [UnaryResponse] messages.
+// ServerStreamRequest is the request of a stream of [UnaryResponse] messages.
 type ServerStreamRequest struct {
 	ResponseDefinition *StreamDefinition `json:"response_definition"`
 	RequestData        []byte            `json:"request_data"`
 }
 
-// Payload describes what the server has received.
+// Payload is the content of a response: the requested data and a description of the request.
 type Payload struct {
 	Data        []byte       `json:"data"`
 	RequestInfo *RequestInfo `json:"request_info"`
@@ -92,15 +95,15 @@ type RequestInfo struct {
 	Requests       []Any    `json:"requests"`
 }
 
-// DetailName implements [chassi.Detail].
+// DetailName returns the full name of the suite's message. It implements chassi.Detail.
 func (RequestInfo) DetailName() string {
 	return "connectrpc.conformance.v1.ConformancePayload.RequestInfo"
 }
 
-// Nothing is the empty message of an UnimplementedRequest and an UnimplementedResponse.
+// Nothing is an empty message: the request and the response of the method Unimplemented.
 type Nothing struct{}
 
-// Credentials are a certificate and its key in PEM.
+// Credentials contains a certificate and its private key in PEM.
 type Credentials struct {
 	Cert []byte `json:"cert"`
 	Key  []byte `json:"key"`
@@ -116,14 +119,15 @@ type ServerCompatRequest struct {
 	ServerCreds         *Credentials `json:"server_creds" proto:"7"`
 }
 
-// ServerCompatResponse contains the address of the server.
+// ServerCompatResponse contains the address of the started server and, with TLS, its certificate in
+// PEM.
 type ServerCompatResponse struct {
 	Host    string `json:"host"`
 	Port    uint32 `json:"port"`
 	PEMCert []byte `json:"pem_cert"`
 }
 
-// ClientCompatRequest is a call to make.
+// ClientCompatRequest describes a call to make.
 type ClientCompatRequest struct {
 	TestName            string       `json:"test_name"`
 	HTTPVersion         int32        `json:"http_version"`
@@ -145,7 +149,8 @@ type ClientCompatRequest struct {
 	Cancel              *Cancel      `json:"cancel" proto:"19"`
 }
 
-// Cancel describes when a call is canceled: a time after its request, or after a number of responses.
+// Cancel describes when a call is canceled: after AfterNumResponses responses or, if that is nil,
+// AfterCloseSendMS milliseconds after the request.
 type Cancel struct {
 	AfterCloseSendMS  uint32  `json:"after_close_send_ms" proto:"2"`
 	AfterNumResponses *uint32 `json:"after_num_responses" proto:"3"`
@@ -158,7 +163,7 @@ type ClientCompatResponse struct {
 	Error    *ClientError  `json:"error"`
 }
 
-// ClientResult is what the caller received.
+// ClientResult contains what the client received for a call.
 type ClientResult struct {
 	ResponseHeaders  []Header  `json:"response_headers"`
 	Payloads         []Payload `json:"payloads"`
@@ -166,16 +171,18 @@ type ClientResult struct {
 	ResponseTrailers []Header  `json:"response_trailers"`
 }
 
-// ClientError is the reason why no call was made.
+// ClientError describes why no call was made.
 type ClientError struct {
 	Message string `json:"message"`
 }
 
-// maxFrame bounds a message of the suite's runner.
+// maxFrame is the maximum size in bytes of a message from the suite's runner.
 const maxFrame = 64 << 20
 
-// ReadFrame reads a message of the runner: its length in four bytes, big endian, and
-// the message. It returns [io.EOF] at the end.
+// ReadFrame reads a message of the runner from r and decodes it into message, a pointer to a
+// struct. A message is preceded by its length in four bytes, big endian. ReadFrame returns [io.EOF]
+// at the end of r. It returns an error if the message is longer than 64 MiB, is incomplete, or
+// cannot be decoded.
 func ReadFrame(r io.Reader, message any) error {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -183,11 +190,14 @@ func ReadFrame(r io.Reader, message any) error {
 	}
 	n := binary.BigEndian.Uint32(length[:])
 	if n > maxFrame {
-		return fmt.Errorf("conformance: a message of %d bytes, want at most %d", n, maxFrame)
+		return fmt.Errorf("conformance: the message has %d bytes, more than the limit of %d", n, maxFrame)
 	}
 	body := make([]byte, n)
 	if got, err := io.ReadFull(r, body); err != nil {
-		return fmt.Errorf("conformance: a message of %d bytes ends after %d", n, got)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // io.EOF is the end between messages
+		}
+		return fmt.Errorf("conformance: read a message: got %d of %d bytes: %w", got, n, err)
 	}
 	plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
 	if err == nil {
@@ -196,23 +206,25 @@ func ReadFrame(r io.Reader, message any) error {
 	return err
 }
 
-// WriteFrame writes a message for the runner, in the format of [ReadFrame].
+// WriteFrame encodes message, a pointer to a struct, and writes it to w in the format that
+// [ReadFrame] reads. It returns an error if the message cannot be encoded or written.
 func WriteFrame(w io.Writer, message any) error {
 	body, err := Encode(message)
 	if err != nil {
 		return err
 	}
 	if len(body) > math.MaxUint32 {
-		return errors.New("conformance: a message of more than 4 GiB")
+		return errors.New("conformance: the message has 4 GiB or more")
 	}
 	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 	if _, err = w.Write(frame); err != nil {
-		return fmt.Errorf("conformance: %w", err)
+		return fmt.Errorf("conformance: write a message: %w", err)
 	}
 	return nil
 }
 
-// Encode returns the encoded message, given a pointer to a struct.
+// Encode returns message, a pointer to a struct, in the encoding of Protocol Buffers. It returns an
+// error if the message cannot be encoded.
 func Encode(message any) ([]byte, error) {
 	plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
 	if err != nil {

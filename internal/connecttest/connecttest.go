@@ -1,4 +1,4 @@
-// Package connecttest has a client of the Connect protocol for tests.
+// Package connecttest provides a client of the Connect protocol for tests.
 package connecttest
 
 import (
@@ -21,16 +21,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Caller implements [client.Caller] over the Connect protocol.
+// Caller implements client.Caller over the Connect protocol.
 type Caller struct {
-	URL      string         // without a path
+	URL      string         // URL of the server, without a path
 	Client   *http.Client   // nil for http.DefaultClient
-	JSON     *protobuf.JSON // of the services; nil for the binary form
+	JSON     *protobuf.JSON // JSON form of the services; nil for the binary form
 	Gzip     bool           // whether requests are compressed
-	MaxBytes int64          // of a response; 0 for 16 MiB
+	MaxBytes int64          // maximum size of a response; 0 for 16 MiB
 }
 
-// NewJSON returns the JSON form of services, for Caller.JSON.
+// NewJSON returns the JSON form of services, for Caller.JSON. It panics if the services have no
+// such form.
 func NewJSON(services ...*chassi.Service) *protobuf.JSON {
 	form, err := protobuf.NewJSON(services...)
 	if err != nil {
@@ -39,7 +40,7 @@ func NewJSON(services ...*chassi.Service) *protobuf.JSON {
 	return form
 }
 
-// Bind implements [client.Caller].
+// Bind implements client.Caller. Metadata is sent only if it is a [*transport.Pairs].
 func (c *Caller) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "http"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -56,7 +57,7 @@ func (c *Caller) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return b, func(ctx context.Context, call *chassi.Call) error {
 		body, err := c.encode(request, call.Request)
 		if err != nil {
-			return chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+			return chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be encoded").WithCause(err)
 		}
 		if err := transport.CheckMetadata(call.In); err != nil {
 			return err
@@ -82,8 +83,8 @@ func (c *Caller) encode(p *protobuf.Plan, message any) ([]byte, error) {
 	return p.Append(nil, message)
 }
 
-// Send sends an encoded request and returns the encoded response, or the error that the server
-// has sent.
+// Send sends an encoded request for a call of e and returns the encoded response. If the server
+// responds with an error, Send returns that error.
 func (c *Caller) Send(ctx context.Context, e *chassi.Endpoint, body []byte) ([]byte, error) {
 	response, _, err := c.send(ctx, e, body, nil)
 	return response, err
@@ -125,7 +126,7 @@ func (c *Caller) send(ctx context.Context, e *chassi.Endpoint, body []byte, in c
 	case int64(len(b)) > limit:
 		return nil, response.Header, transport.ErrResponseTooLarge
 	case response.Header.Get("Content-Type") != r.Header.Get("Content-Type"):
-		return nil, response.Header, fmt.Errorf("connecttest: the response is %s", response.Header.Get("Content-Type"))
+		return nil, response.Header, fmt.Errorf("connecttest: the response has the content type %q, want %q", response.Header.Get("Content-Type"), r.Header.Get("Content-Type"))
 	default:
 		return b, response.Header, nil
 	}
@@ -157,7 +158,7 @@ func unreachable(ctx context.Context, err error) error {
 	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
 }
 
-// Failure is an error of the protocol.
+// Failure is the JSON form of an error in the Connect protocol.
 type Failure struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -168,7 +169,10 @@ type Failure struct {
 	} `json:"details"`
 }
 
-// ErrorOf returns the error of a response.
+// ErrorOf returns the error that an unsuccessful response with the given body describes. If the
+// content type of the response is not application/json or the body is not a [Failure], the code of
+// the error depends on the status of the response. If the Failure is invalid or its code does not
+// fit the status, ErrorOf returns an error that describes the fault.
 func ErrorOf(response *http.Response, body []byte) error {
 	var f Failure
 	if response.Header.Get("Content-Type") != "application/json" || json.Unmarshal(body, &f, json.RejectUnknownMembers(true)) != nil {
@@ -184,15 +188,18 @@ func ErrorOf(response *http.Response, body []byte) error {
 		return chassi.NewError(code, code.String(), strings.TrimSpace(string(body)))
 	}
 	code, ok := chassi.ParseCode(f.Code)
-	if !ok || transport.HTTPStatus(code) != response.StatusCode {
-		return fmt.Errorf("connecttest: status %d with code %q", response.StatusCode, f.Code)
+	if !ok {
+		return fmt.Errorf("connecttest: the error has the unknown code %q", f.Code)
+	}
+	if want := transport.HTTPStatus(code); want != response.StatusCode {
+		return fmt.Errorf("connecttest: the response has the status %d, want %d for the code %q", response.StatusCode, want, f.Code)
 	}
 	e := chassi.NewError(code, code.String(), f.Message)
 	details := make([]protobuf.ErrorDetail, len(f.Details))
 	for i, d := range f.Details {
 		value, err := base64.RawStdEncoding.DecodeString(d.Value)
 		if err != nil {
-			return fmt.Errorf("connecttest: detail %s: %w", d.Type, err)
+			return fmt.Errorf("connecttest: decode the detail %s: %w", d.Type, err)
 		}
 		details[i] = protobuf.ErrorDetail{Name: d.Type, Protobuf: value}
 	}

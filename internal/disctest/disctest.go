@@ -1,4 +1,5 @@
-// Package disctest provides tests of sources of addresses, and servers and helpers for them.
+// Package disctest provides tests for implementations of discovery.Source, and servers and helpers
+// for these tests.
 package disctest
 
 import (
@@ -17,13 +18,13 @@ import (
 // patience is the maximum time that a test waits.
 const patience = 20 * time.Second
 
-// Log collects log lines. The zero value is ready to use.
+// Log collects log lines. The zero value is ready to use. A Log is safe for concurrent use.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-// Write adds a line.
+// Write appends p, which is one or more lines, to the log. It implements [io.Writer].
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +38,7 @@ func (l *Log) String() string {
 	return l.buf.String()
 }
 
-// Count returns the number of occurrences of the text.
+// Count returns the number of occurrences of text in the log.
 func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
 // Logger returns a logger that writes to l.
@@ -61,20 +62,22 @@ func Follow(t *testing.T, source discovery.Source, l *Log) <-chan []string {
 	return updates
 }
 
-// Expect waits for the next update and fails the test unless it equals want.
+// Expect waits for the next update. It fails the test unless the update arrives within 20 s and
+// equals want.
 func Expect(t *testing.T, updates <-chan []string, want ...string) {
 	t.Helper()
 	select {
 	case got := <-updates:
 		if !slices.Equal(got, want) {
-			t.Fatalf("update %q, want %q", got, want)
+			t.Fatalf("got update %q, want %q", got, want)
 		}
 	case <-time.After(patience):
-		t.Fatalf("no update, want %q", want)
+		t.Fatalf("got no update within %v, want %q", patience, want)
 	}
 }
 
-// ExpectAtLast waits for an update that equals want and ignores other updates before it.
+// ExpectAtLast waits for an update that equals want, ignoring other updates before it. It fails the
+// test if no such update arrives within 20 s. It does not wait if want is empty.
 func ExpectAtLast(t *testing.T, updates <-chan []string, want ...string) {
 	t.Helper()
 	var got []string
@@ -82,19 +85,19 @@ func ExpectAtLast(t *testing.T, updates <-chan []string, want ...string) {
 		select {
 		case got = <-updates:
 		case <-deadline:
-			t.Fatalf("the last update is %q, want %q", got, want)
+			t.Fatalf("got %q as the last update within %v, want %q", got, patience, want)
 		}
 	}
 }
 
-// Eventually waits for a condition. It fails the test with the description what if the condition does
-// not become true within 20 s.
+// Eventually waits until condition returns true. If it does not do so within 20 s, Eventually fails
+// the test with the description what.
 func Eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.After(patience); !condition(); {
 		select {
 		case <-deadline:
-			t.Fatalf("did not come about: %s", what)
+			t.Fatalf("not true within %v: %s", patience, what)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -16,19 +16,20 @@ import (
 	"github.com/chassi-go/chassi/discovery"
 )
 
-// Entry is an instance in a registry.
+// Entry is an instance of a service in a registry.
 type Entry struct {
 	Host string
 	Port int
 }
 
-// Usable are entries that a source must return, as the addresses of [UsableAddrs].
+// Usable contains entries with valid addresses, in several forms. discovery.Follow must pass them
+// on as [UsableAddrs].
 var Usable = []Entry{{"10.0.0.1", 80}, {"10.0.0.1", 80}, {"::ffff:10.0.0.1", 80}, {"B.example.org.", 65535}, {"b.example.org", 65535}, {"2001:DB8:0::1", 1}}
 
-// UsableAddrs are the addresses that a source must return for [Usable].
+// UsableAddrs contains the addresses that discovery.Follow must pass on for [Usable].
 var UsableAddrs = []string{"10.0.0.1:80", "[2001:db8::1]:1", "b.example.org:65535"}
 
-// Unusable are entries that must not be called.
+// Unusable contains entries with invalid addresses, which discovery.Follow must skip.
 var Unusable = []Entry{
 	{"10.0.0.2", 0}, {"10.0.0.2", -1}, {"10.0.0.2", 70000}, {"0.0.0.0", 80}, {"::", 80}, {"224.0.0.1", 80}, {"255.255.255.255", 80}, {"ff02::1", 80},
 	{"a b", 80}, {"a\nb", 80}, {"a\x00b", 80}, {"a/b", 80}, {"user@a", 80}, {"http://a", 80}, {"a,b", 80}, {"a:1", 80}, {"10.0.0.256", 80}, {"1234", 80},
@@ -37,19 +38,19 @@ var Unusable = []Entry{
 
 // Registry describes a registry that [Hostile] tests.
 type Registry struct {
-	// New returns a source for the registry at the URL, with a timeout of a second per call.
+	// New returns a source for the registry at url, with a timeout of one second per call.
 	New func(t *testing.T, url string) discovery.Source
 	// Response writes the response to a request for all instances.
 	Response func(w http.ResponseWriter, entries []Entry)
-	// Malformed writes a response with Usable and malformed entries.
+	// Malformed writes a response that contains the entries of [Usable] and malformed entries.
 	Malformed func(w http.ResponseWriter)
-	// Waits reports whether a request waits for changes, instead of listing all instances.
+	// Waits reports whether r waits for changes, rather than requesting all instances.
 	Waits func(r *http.Request) bool
 }
 
-// Hostile tests that the responses of a registry are not trusted: unusable entries are skipped
-// with one warning, entries beyond 5000 are not used, and malformed responses are errors, limited in
-// time and size.
+// Hostile tests that the responses of a registry are not trusted: unusable entries are skipped with
+// one warning, entries beyond 5,000 are not used, and a malformed, endless or missing response
+// causes a short error within a limited time.
 func Hostile(t *testing.T, registry Registry) {
 	t.Helper()
 	t.Run("entries", func(t *testing.T) {
@@ -80,8 +81,8 @@ func Hostile(t *testing.T, registry Registry) {
 		case got = <-updates:
 		case <-time.After(patience):
 		}
-		if len(got) != 5000 || l.Count("too_many=15000") != 1 || len(l.String()) > 16<<10 {
-			t.Errorf("%d addresses, and %d bytes logged", len(got), len(l.String()))
+		if n := l.Count("too_many=15000"); len(got) != 5000 || n != 1 || len(l.String()) > 16<<10 {
+			t.Errorf("got %d addresses, %d warnings with too_many=15000 and %d bytes of log, want 5000, 1 and at most 16384", len(got), n, len(l.String()))
 		}
 	})
 	for name, response := range hostileResponses() {
@@ -100,30 +101,31 @@ func Hostile(t *testing.T, registry Registry) {
 			defer cancel()
 			addrs, err := source.Next(ctx)
 			if err == nil || ctx.Err() != nil || len(addrs) > 0 || len(err.Error()) > 4<<10 {
-				t.Errorf("addresses %q, error %.200v, the test's own time: %v", addrs, err, ctx.Err())
+				t.Errorf("got addresses %q and an error of %d bytes (%.200v), want no addresses and an error of at most 4096 bytes within %v (context: %v)",
+					addrs, len(fmt.Sprint(err)), err, patience, ctx.Err())
 			}
 		})
 	}
 }
 
-// checkSkips tests that a source returns the [Usable] entries of a response and skips all others with
-// one warning.
+// checkSkips tests that the [Usable] entries of a response are used and all other entries are
+// skipped with one warning.
 func checkSkips(t *testing.T, registry Registry, response func(w http.ResponseWriter)) {
 	t.Helper()
 	var l Log
 	var answered atomic.Int64
 	updates := Follow(t, registry.New(t, serve(t, registry, func(w http.ResponseWriter) { answered.Add(1); response(w) })), &l)
 	Expect(t, updates, UsableAddrs...)
-	if n := l.Count("entries are skipped"); n != 1 || l.Count("\n") > 4 {
-		t.Errorf("%d warnings in:\n%s", n, &l)
+	if n, lines := l.Count("entries are skipped"), l.Count("\n"); n != 1 || lines > 4 {
+		t.Errorf("got %d warnings in %d lines, want 1 in at most 4:\n%s", n, lines, &l)
 	}
 	if strings.Contains(l.String(), "\x00") {
-		t.Errorf("control characters in the log: %q", l.String())
+		t.Errorf("got a log with NUL, want NUL escaped: %q", l.String())
 	}
 }
 
-// serve starts a server that sends responses, and leaves requests for changes waiting. It returns the
-// URL of the server.
+// serve starts a server that sends responses, except to requests for changes, which it leaves
+// waiting. It returns the URL of the server.
 func serve(t *testing.T, registry Registry, response func(w http.ResponseWriter)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -140,7 +142,8 @@ func serve(t *testing.T, registry Registry, response func(w http.ResponseWriter)
 	return server.URL
 }
 
-// hostileResponses returns handlers that send malformed, endless or no responses, by name.
+// hostileResponses returns handlers that send malformed, oversized or endless responses, errors,
+// redirects, or no response, by name.
 func hostileResponses() map[string]http.HandlerFunc {
 	text := func(status int, kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {

@@ -9,17 +9,18 @@ import (
 // step is one command of a page.
 type step struct {
 	page    string
-	line    int // where it stands, from 1
+	line    int // the line number of the command, counted from 1
 	command string
-	output  []string // the lines shown under it
+	output  []string // the documented output, in lines
 }
 
-// String returns the page and the line of the step in the form that editors recognize.
+// String returns the page and the line of the step in the format that editors recognize: page:line.
 func (s step) String() string { return fmt.Sprintf("%s:%d", s.page, s.line) }
 
 var noTest = regexp.MustCompile(`^<!-- no-test: \S.* -->$`)
 
-// parse returns the commands of a page in order, without those that a no-test line excludes.
+// parse returns the commands of a page in order, without the commands in fences that a no-test line
+// excludes. It returns an error for a fence that is not closed, or the error of session.
 func parse(page, text string) ([]step, error) {
 	var steps []step
 	lines := strings.Split(text, "\n")
@@ -60,7 +61,8 @@ func fence(line string) (marker, language string) {
 	return marker, strings.TrimSpace(language)
 }
 
-// closing returns the index of the line that closes the fence opened at i, or -1.
+// closing returns the index of the line that closes the fence opened at i, or -1 if the fence is
+// not closed.
 func closing(lines []string, i int, marker string) int {
 	for j := i + 1; j < len(lines); j++ {
 		if strings.TrimSpace(lines[j]) == marker {
@@ -78,13 +80,14 @@ func unindent(lines []string, indent string) []string {
 	return out
 }
 
-// session returns the commands of one console fence, or an error for a fence of another shell
-// language. First is the line number of the first of the lines in the page.
+// session returns the commands of one console fence. It returns an error if the fence does not
+// begin with a command, an error for a fence of sh, bash or shell, and no commands for a fence of
+// any other language. first is the line number of lines[0] in the page.
 func session(page, language string, lines []string, first int) ([]step, error) {
 	switch language {
 	case "console":
 	case "sh", "bash", "shell":
-		return nil, fmt.Errorf("%s:%d: write commands as a console fence, or put <!-- no-test: reason --> above it", page, first-1)
+		return nil, fmt.Errorf("%s:%d: a fence of %s is not tested: use console, or put <!-- no-test: reason --> above the fence", page, first-1, language)
 	default:
 		return nil, nil
 	}
@@ -99,7 +102,7 @@ func session(page, language string, lines []string, first int) ([]step, error) {
 			continue
 		}
 		if len(steps) == 0 {
-			return nil, fmt.Errorf("%s:%d: a console fence begins with a command: \"$ ...\"", page, first+i)
+			return nil, fmt.Errorf("%s:%d: a console fence must begin with a command: \"$ ...\"", page, first+i)
 		}
 		last := &steps[len(steps)-1]
 		rest, quoted := strings.CutPrefix(line, "> ")

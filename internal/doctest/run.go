@@ -21,12 +21,13 @@ var serves = regexp.MustCompile(`(^|[\s/])(make run|authd serve)\b`)
 type runner struct {
 	shell    *shell
 	readyURL string
-	log      string // the file with the server's output
-	server   string // the server's process id, which is also that of its group; "" when no server runs
+	log      string // the file to which the output of the server is written
+	server   string // process ID and process group ID of the server; "" if no server runs
 }
 
-// run runs the steps in dir and writes those that succeed to report. It returns an error for the
-// first step that fails or prints another output.
+// run runs the steps in dir and writes a line to report for each step that succeeds. It stops at
+// the first step that fails or whose output differs from the documented output, and returns an
+// error.
 func run(steps []step, dir, readyURL string, report io.Writer) error {
 	sh, err := startShell(dir)
 	if err != nil {
@@ -45,7 +46,8 @@ func run(steps []step, dir, readyURL string, report io.Writer) error {
 	return nil
 }
 
-// isStatusCheck reports whether the next step prints the exit status of this one.
+// isStatusCheck reports whether the first step of rest prints the exit status of the step before
+// it.
 func isStatusCheck(rest []step) bool { return len(rest) > 0 && rest[0].command == "echo $?" }
 
 func firstLine(text string) string {
@@ -62,7 +64,7 @@ func (r *runner) step(s step, mayFail bool) error {
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, got)
 	case r.shell.status != 0 && !mayFail:
-		return fmt.Errorf("exit status %d\n%s", r.shell.status, got)
+		return fmt.Errorf("exit status %d, want 0\n%s", r.shell.status, got)
 	case !matches(s.output, got):
 		return mismatch(s, got)
 	}
@@ -70,15 +72,15 @@ func (r *runner) step(s step, mayFail bool) error {
 }
 
 func mismatch(s step, got string) error {
-	return fmt.Errorf("shown:\n%s\n\nprinted:\n%s", strings.Join(s.output, "\n"), tidy(got))
+	return fmt.Errorf("documented:\n%s\n\nprinted:\n%s", strings.Join(s.output, "\n"), tidy(got))
 }
 
-// serve starts a server in a process group of its own and returns when it is ready and has
-// printed the documented output.
+// serve stops the previous server and starts a new one in a separate process group. It returns when
+// the server is ready and has printed the documented output.
 func (r *runner) serve(s step) error {
 	r.stop()
 	if r.ready() {
-		return fmt.Errorf("something else responds at %s: stop it first", r.readyURL)
+		return fmt.Errorf("another program responds at %s: stop it first", r.readyURL)
 	}
 	pid, err := r.shell.run(fmt.Sprintf("set -m; { %s\n} >%q 2>&1 & disown; set +m; echo $!", s.command, r.log))
 	if err != nil {
@@ -87,7 +89,7 @@ func (r *runner) serve(s step) error {
 	r.server = strings.TrimSpace(pid)
 	for deadline := time.Now().Add(startup); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if !r.serverLives() {
-			return fmt.Errorf("the server ended\n%s", r.printed())
+			return fmt.Errorf("the server exited\n%s", r.printed())
 		}
 		if r.ready() && matchesStart(s.output, r.printed()) {
 			return nil
@@ -97,7 +99,7 @@ func (r *runner) serve(s step) error {
 			deadline = earlier(deadline, time.Now().Add(5*time.Second))
 		}
 	}
-	return errors.Join(errors.New("the server is not ready, or did not print what is shown"), mismatch(s, r.printed()))
+	return errors.Join(fmt.Errorf("the server was not ready within %v or, once ready, did not print the documented output within 5s", startup), mismatch(s, r.printed()))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -137,8 +139,8 @@ func (r *runner) signal(name string) bool {
 	return err == nil && r.shell.status == 0
 }
 
-// stop ends the server, if one runs: it sends SIGINT, and SIGKILL if the server still runs after
-// half a minute.
+// stop stops the server if one is running. It sends SIGINT, and then SIGKILL if the server is still
+// running after 30 s.
 func (r *runner) stop() {
 	r.signal("INT")
 	for deadline := time.Now().Add(30 * time.Second); r.serverLives() && time.Now().Before(deadline); {

@@ -1,4 +1,5 @@
-// Package h2test sends arbitrary HTTP/2 frames, including invalid ones.
+// Package h2test provides an HTTP/2 client for tests that sends arbitrary frames, including invalid
+// ones.
 package h2test
 
 import (
@@ -16,20 +17,22 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Client is one connection. Frames are written to Out, which must be flushed.
+// Client is an HTTP/2 client connection. The methods of Framer write frames to Out, a buffer that
+// the caller must flush.
 type Client struct {
 	*http2.Framer
 
 	Conn  net.Conn
 	Out   *bufio.Writer
-	Block bytes.Buffer // the header block that HPACK has encoded
+	Block bytes.Buffer // the header block that HPACK has written
 	HPACK *hpack.Encoder
 
 	stream uint32
 }
 
-// Dial connects, over TLS unless c is nil, and sends the preface with settings. The connection
-// has a deadline of 30 s and a small receive buffer.
+// Dial connects to the server at addr, over TLS if c is not nil, and sends the client preface with
+// the given settings. The connection has a deadline of 30 s and a receive buffer of 4 KiB, and is
+// closed at the end of the test. Dial stops the test if an error occurs.
 func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *Client {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
@@ -62,8 +65,10 @@ func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *
 // Extend moves the deadline of the connection to 30 s from now.
 func (c *Client) Extend() { _ = c.Conn.SetDeadline(time.Now().Add(30 * time.Second)) }
 
-// Begin writes the header of a call, given as pairs of name and value, and returns the ID of its
-// stream. If end is true, the call has no body.
+// Begin writes a HEADERS frame that begins a request on a new stream, and returns the ID of the
+// stream. Each element of header is the name and the value of a field. If end is true, the request
+// has no body. Begin returns an error if the fields cannot be encoded or the frame cannot be
+// written.
 func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
 	c.Block.Reset()
 	for _, f := range header {
@@ -76,8 +81,8 @@ func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
 	return id, c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.Block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// Repeat calls f until f fails or has been called n times, and returns the number of calls without an
-// error. It flushes Out after n calls; if that fails, it returns n-1.
+// Repeat calls f up to n times, stops at the first error, and returns the number of calls without
+// an error. After n such calls it flushes Out, and returns n-1 if that fails.
 func (c *Client) Repeat(n int, f func() error) int {
 	for i := range n {
 		if f() != nil {
@@ -90,8 +95,10 @@ func (c *Client) Repeat(n int, f func() error) int {
 	return n
 }
 
-// Answered reads until the server has processed all sent frames or closed the connection. It reports
-// whether the connection is still open.
+// Answered sends a PING frame and reads until the server acknowledges the frame or the connection
+// ends. It reports whether the acknowledgment was received: the server has then read all earlier
+// frames, and the connection is open. It reports a test error if reading exceeds the deadline of the
+// connection.
 func (c *Client) Answered(t *testing.T) (open bool) {
 	t.Helper()
 	last := [8]byte{'l', 'a', 's', 't'}
@@ -102,7 +109,7 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 		frame, err := c.ReadFrame()
 		if err != nil {
 			if os.IsTimeout(err) {
-				t.Error("no response and no end")
+				t.Error("got no acknowledgment of the PING frame and no end of the connection, want one of them")
 			}
 			return false
 		}
@@ -112,19 +119,21 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 	}
 }
 
-// Ended reads until the connection ends. It reports a test error, which begins with name, if the
-// connection does not end within limit.
+// Ended reads and discards data until the connection ends. It reports a test error, which begins
+// with name, if the connection does not end within limit.
 func (c *Client) Ended(t *testing.T, name string, limit time.Duration) {
 	t.Helper()
 	began := time.Now()
 	_ = c.Conn.SetReadDeadline(began.Add(limit))
 	if _, err := io.Copy(io.Discard, c.Conn); err != nil && os.IsTimeout(err) {
-		t.Errorf("%s: the connection is open after %v", name, limit)
+		t.Errorf("%s: the connection is still open after %v, want it closed", name, limit)
+		return
 	}
 	t.Logf("%s: the connection ended after %v", name, time.Since(began))
 }
 
-// Until waits until ok returns true. After limit it fails the test with the text failure.
+// Until calls ok every 5 ms until ok returns true. If that takes longer than limit, Until stops the
+// test with a message that ends with the argument failure.
 func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -139,7 +148,7 @@ func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 	}
 }
 
-// Heap returns the number of bytes of the heap in use after garbage collection.
+// Heap runs the garbage collector and returns the size of the allocated heap objects in bytes.
 func Heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()

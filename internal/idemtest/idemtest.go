@@ -1,5 +1,4 @@
-// Package idemtest verifies the contract of a store of idempotency keys: [Run] runs one suite
-// with a real store.
+// Package idemtest provides a test suite for implementations of [idempotency.Store].
 package idemtest
 
 import (
@@ -21,8 +20,8 @@ const (
 	short    = 100 * time.Millisecond
 )
 
-// Run runs the suite with the stores that open returns: each has its own connections, and all
-// share the same keys.
+// Run runs the test suite on the stores that open returns. Each call of open must return a store
+// with its own connections, and all these stores must share the same keys.
 func Run(t *testing.T, open func(t *testing.T) idempotency.Store) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, opener){
@@ -47,25 +46,25 @@ func Run(t *testing.T, open func(t *testing.T) idempotency.Store) {
 
 type opener = func(t *testing.T) idempotency.Store
 
-// Attempt returns a first attempt with a new key.
+// Attempt returns an attempt with a random key and a constant fingerprint.
 func Attempt() idempotency.Attempt { return idempotency.NewAttempt(rand.Text(), []byte{0, 0xff, 1}) }
 
-// again returns another attempt with the same key and request.
+// again returns another attempt with the key and the fingerprint of a.
 func again(a idempotency.Attempt) idempotency.Attempt {
 	return idempotency.NewAttempt(a.Key, a.Fingerprint)
 }
 
-// wantBegin fails the test unless begin returns state, with that outcome.
+// wantBegin calls s.Begin, and stops the test unless Begin returns state, outcome and no error.
 func wantBegin(t *testing.T, s idempotency.Store, a idempotency.Attempt, lease time.Duration, state idempotency.State, outcome string) {
 	t.Helper()
 	got, kept, err := s.Begin(t.Context(), a, lease)
 	if err != nil || got != state || string(kept) != outcome {
-		t.Fatalf("state %d, outcome %.100q, %v, want state %d, outcome %.100q", got, kept, err, state, outcome)
+		t.Fatalf("Begin: got state %d, outcome %.100q and error %v, want state %d, outcome %.100q and no error", got, kept, err, state, outcome)
 	}
 }
 
-// await begins new attempts of the same request until Begin returns state, and returns the last
-// attempt.
+// await begins new attempts with the key and the fingerprint of a until Begin returns state, and
+// returns the last attempt. It stops the test if Begin fails, or after 20 s.
 func await(t *testing.T, s idempotency.Store, a idempotency.Attempt, state idempotency.State) idempotency.Attempt {
 	t.Helper()
 	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience)
@@ -82,7 +81,7 @@ func await(t *testing.T, s idempotency.Store, a idempotency.Attempt, state idemp
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("state %d, never %d", got, state)
+			t.Fatalf("Begin: got state %d for %v, want %d", got, patience, state)
 		}
 	}
 }
@@ -94,8 +93,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// parallelBegins tests that one of a hundred attempts on two nodes runs, and that no other attempt
-// runs after it has finished.
+// parallelBegins tests that exactly one of a hundred concurrent attempts on two nodes begins, and
+// that no attempt begins after that attempt has finished.
 func parallelBegins(t *testing.T, open opener) {
 	nodes := [2]idempotency.Store{open(t), open(t)}
 	first := Attempt()
@@ -113,13 +112,13 @@ func parallelBegins(t *testing.T, open opener) {
 					begun.Add(1)
 					winner.Store(&a)
 				case state != idempotency.Running:
-					t.Errorf("state %d", state)
+					t.Errorf("Begin: got state %d, want Begun (%d) or Running (%d)", state, idempotency.Begun, idempotency.Running)
 				}
 			})
 		}
 		all.Wait()
 		if begun.Load() != 1 {
-			t.Fatalf("%d attempts begun, want one", begun.Load())
+			t.Fatalf("got %d attempts begun, want 1", begun.Load())
 		}
 		must(t, nodes[0].Finish(t.Context(), *winner.Load(), []byte("done"), long))
 		wantBegin(t, nodes[1], again(first), long, idempotency.Finished, "done")
@@ -127,7 +126,8 @@ func parallelBegins(t *testing.T, open opener) {
 	}
 }
 
-// restart tests that a store that is opened later has the running attempts and the outcomes.
+// restart tests that a store that is opened later reports running attempts as running and returns
+// the outcomes of finished attempts.
 func restart(t *testing.T, open opener) {
 	running, finished := Attempt(), Attempt()
 	store := open(t)
@@ -151,7 +151,7 @@ func reused(t *testing.T, open opener) {
 	wantBegin(t, store, again(a), long, idempotency.Finished, "done")
 }
 
-// beginAgain tests that the same attempt may begin and finish again, because a client without a
+// beginAgain tests that an attempt may begin and finish twice, because a caller that receives no
 // response may retry.
 func beginAgain(t *testing.T, open opener) {
 	store, a := open(t), Attempt()
@@ -185,20 +185,21 @@ func leaseEnds(t *testing.T, open opener) {
 	wantBegin(t, store, first, short, idempotency.Begun, "")
 	second := await(t, store, first, idempotency.Begun)
 	if took := time.Since(began); took < short-10*time.Millisecond {
-		t.Errorf("the second attempt began after %v, in the lease of the first", took)
+		t.Errorf("got the second attempt begun after %v, want at least %v, about the lease of the first", took, short-10*time.Millisecond)
 	}
 	must(t, store.Finish(t.Context(), second, []byte("second"), long))
 	wantBegin(t, store, again(first), long, idempotency.Finished, "second")
 }
 
-// lateFinish tests that an attempt whose lease has ended does not change later attempts.
+// lateFinish tests that an attempt whose lease has ended cannot change the attempt that replaced
+// it.
 func lateFinish(t *testing.T, open opener) {
 	store, first := open(t), Attempt()
 	wantBegin(t, store, first, short, idempotency.Begun, "")
 	second := await(t, store, first, idempotency.Begun)
 	for range 2 {
 		if err := store.Finish(t.Context(), first, []byte("first"), long); !errors.Is(err, idempotency.ErrLost) {
-			t.Errorf("a late Finish: %v", err)
+			t.Errorf("Finish after the lease: got %v, want ErrLost", err)
 		}
 		must(t, store.Abandon(t.Context(), first))
 		must(t, store.Finish(t.Context(), second, []byte("second"), long))
@@ -229,7 +230,7 @@ func tooLarge(t *testing.T, open opener) {
 	store, a := open(t), Attempt()
 	wantBegin(t, store, a, long, idempotency.Begun, "")
 	if err := store.Finish(t.Context(), a, make([]byte, idempotency.MaxOutcome+1), long); !errors.Is(err, idempotency.ErrTooLarge) {
-		t.Errorf("%v", err)
+		t.Errorf("Finish: got %v, want ErrTooLarge", err)
 	}
 	wantBegin(t, store, again(a), long, idempotency.Running, "")
 	must(t, store.Finish(t.Context(), a, []byte("small"), long))
@@ -240,10 +241,10 @@ func endOfContext(t *testing.T, open opener) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if state, _, err := store.Begin(ctx, a, long); !errors.Is(err, context.Canceled) || state != 0 {
-		t.Errorf("state %d, %v", state, err)
+		t.Errorf("Begin: got state %d and error %v, want state 0 and context.Canceled", state, err)
 	}
 	wantBegin(t, store, a, long, idempotency.Begun, "")
 	if err := store.Finish(ctx, a, []byte("done"), long); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("Finish: got %v, want context.Canceled", err)
 	}
 }

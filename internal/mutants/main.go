@@ -1,33 +1,32 @@
-// Command mutants measures how well the tests of a package detect changes. It changes the
-// package in one place, runs the tests of the package, and expects them to fail; then it
-// repeats this with the next change:
+// Command mutants runs mutation tests, which measure how well the tests of a package detect
+// changes. It changes the package in one place, runs the tests of the package, expects them to
+// fail, and repeats this with the next change.
 //
 //	go run ./internal/mutants [-n 60] [-seed 1] [-match REGEXP] ./ratelimit ./client
 //
-// A changed package is a mutant. It is killed if a test fails or does not end, and it survives if
-// all tests pass. A mutant that does not compile is not counted. A mutant in code that no test runs
-// survives without a run.
+// A changed package is a mutant. A mutant is killed if a test fails or times out, and it survives
+// if all tests pass. A mutant that does not compile is not counted. A mutant in code that no test
+// runs survives, and no tests are run for it.
 //
-// The package and its tests must not be edited meanwhile: a test that fails by itself
-// kills every mutant.
+// The package and its tests must not be edited while the command runs: a test that fails for
+// another reason kills every mutant.
 //
-// A package has hundreds of possible mutants, so that a sample of them is drawn: the
-// same sample for the same seed and the same source. With -n 0 all are run. With -match
-// the sample is drawn from the mutants that match: those of a file or function, or one that
-// survived.
+// A package has hundreds of possible mutants, of which the command draws a random sample of -n
+// mutants. The sample is the same for the same seed and the same source. With -n 0 all mutants are
+// run. With -match, the sample is drawn only from the mutants whose printed names match the regular
+// expression, for example those of one file or function, or a single survivor.
 //
-// Tests that take less than 200 ms run first, together. For a mutant that survives them, the
+// Tests that take less than 200 ms run first, together. For a mutant that survives these tests, the
 // slow tests that run its code follow, one after the other.
 //
-// survivors.txt lists the survivors that are accepted, each with the reason. The
-// command fails if a survivor is not in the list, or if less than -min percent of
-// the mutants of a package are killed, those in the list included.
+// The file survivors.txt lists the survivors that are accepted, each with the reason. The command
+// fails if a survivor is not in the list, or if fewer than -min percent (by default 85) of the
+// mutants run in a package are killed. Accepted survivors count as mutants that are not killed.
 package main
 
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -102,13 +101,15 @@ func run(o options, patterns []string) error {
 		failed = failed || !ok
 	}
 	if failed {
-		return errors.New("mutants survived: add the missing tests, or list the mutants in internal/mutants/survivors.txt with the reason")
+		return fmt.Errorf("a package has unlisted survivors or fewer than %v %% killed mutants: add the missing tests, "+
+			"or list the survivors in internal/mutants/survivors.txt with the reason", o.min)
 	}
 	return nil
 }
 
-// testPackage runs mutants of one package until the sample is full, and prints the
-// result. It reports whether enough were killed and all survivors are accepted.
+// testPackage tests the given mutants of p, in their order, until the sample is full, and prints
+// the result. It returns true if at least o.min percent of the mutants run were killed and all
+// survivors are accepted, or if no mutant was run.
 func testPackage(ctx context.Context, o options, p goPackage, mutants []mutant, accepted map[string]string) (bool, error) {
 	b, err := newBench(ctx, p)
 	if err != nil {
@@ -148,7 +149,8 @@ func testPackage(ctx context.Context, o options, p goPackage, mutants []mutant, 
 	return ran == 0 || percent >= o.min && unlisted == 0, nil
 }
 
-// size returns the size of the sample of n mutants.
+// size returns the number of mutants to run of n mutants: at most o.sample, or n if o.sample is not
+// positive.
 func (o options) size(n int) int {
 	if o.sample <= 0 {
 		return n

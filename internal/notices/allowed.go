@@ -14,17 +14,18 @@ var allowed = []string{
 	"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "SunPro", "Unlicense", "Zlib", publicDomain,
 }
 
-// unknown is the license of a file that is not recognized.
+// unknown is the identifier of a license that is not recognized.
 const unknown = "unknown"
 
-// review is a license in a component that a person has reviewed and found not to apply.
+// review records that a person has examined licenses that a component contains or names, and has
+// found that they do not apply.
 type review struct {
-	component, file string // file is "" for every source file of the component
+	component, file string // file is "" for the comments of all source files
 	licenses        []string
-	// declarations restricts the review to files without a function: constants,
-	// types and names of an interface.
+	// declarations restricts the review to comments of files that contain declarations, such as
+	// constants and types, but no function.
 	declarations bool
-	reason       string // goes into the notices
+	reason       string // printed in the notices
 	omit         bool   // leave the text out of the notices
 }
 
@@ -52,15 +53,16 @@ var reviewed = []review{
 	},
 }
 
-// covers reports whether the review applies to this license of this text.
+// covers reports whether the review applies to the license id in the text t of the component c.
 func (r review) covers(c *component, t text, id string) bool {
 	return r.component == c.name && slices.Contains(r.licenses, id) &&
 		(r.file == t.file || r.file == "" && t.kind == comment) &&
 		(!r.declarations || t.declarations)
 }
 
-// check returns an error for a component without a license, for a license that is neither allowed
-// nor reviewed, and for a review that applies to nothing. It removes the texts that a review omits.
+// check removes from the components the texts that reviews omit. It returns an error if a component
+// has no license file, if a license is neither allowed nor reviewed, or if a review does not apply
+// to any text.
 func check(components []*component, reviews []review) error {
 	var problems []error
 	used := make([]bool, len(reviews))
@@ -76,19 +78,20 @@ func check(components []*component, reviews []review) error {
 	}
 	for i, r := range reviews {
 		if !used[i] {
-			problems = append(problems, fmt.Errorf("allowed.go: the review of %s %s (%s) applies to nothing; remove it", r.component, r.file, strings.Join(r.licenses, ", ")))
+			problems = append(problems, fmt.Errorf("allowed.go: the review of %s (%s) applies to nothing; remove it",
+				strings.TrimSpace(r.component+" "+r.file), strings.Join(r.licenses, ", ")))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// checkText reports whether a review omits the text, and marks the reviews that apply in used. It
-// returns an error for a license that is neither allowed nor reviewed.
+// checkText reports whether a review omits the text t. It sets the elements of used for the reviews
+// that cover a license of t, and returns an error if a license of t is neither allowed nor reviewed.
 func checkText(c *component, t text, reviews []review, used []bool) (omit bool, err error) {
 	for _, id := range doubtful(t) {
 		i := slices.IndexFunc(reviews, func(r review) bool { return r.covers(c, t, id) })
 		if i < 0 {
-			return false, fmt.Errorf("%s: %s: license %s is not allowed (%s)", c.name, t.file, id, strings.Join(allowed, ", "))
+			return false, fmt.Errorf("%s: %s: license %s is not allowed and not reviewed in allowed.go; allowed: %s", c.name, t.file, id, strings.Join(allowed, ", "))
 		}
 		used[i] = true
 		omit = omit || reviews[i].omit
@@ -101,8 +104,8 @@ func checkText(c *component, t text, reviews []review, used []bool) (omit bool, 
 	return omit, nil
 }
 
-// doubtful returns the licenses of a text that are not allowed, or [unknown] for a license file whose
-// license is not recognized.
+// doubtful returns the licenses of a text that are not allowed, or [unknown] for a license file
+// whose license is not recognized.
 func doubtful(t text) []string {
 	if t.kind == licenseFile && len(t.licenses) == 0 {
 		return []string{unknown}

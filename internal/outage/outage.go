@@ -1,6 +1,6 @@
-// Package outage limits log lines about repeated failures: an outage of a dependency has one
-// line at its beginning and one at its end, and events that clients can cause have one line per
-// interval.
+// Package outage limits log lines about repeated failures. [Log] writes at most one line at the
+// beginning and one at the end of an outage of a dependency. [Events] writes each message at most
+// once per interval.
 package outage
 
 import (
@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// maxOutages is the maximum number of outages logged in a window.
+// maxOutages is the maximum number of outages that a [Log] logs within each period of the length
+// window.
 const maxOutages, window = 6, time.Minute
 
 // interval is the default interval of [NewEvents].
@@ -27,26 +28,29 @@ type Log struct {
 	down atomic.Bool
 
 	mu       sync.Mutex
-	since    time.Time // of the current outage
-	failures int       // in it
-	logged   bool      // whether its beginning was logged
-	window   time.Time // start of the current minute
-	outages  int       // outages logged in this minute
+	since    time.Time // start of the current outage
+	failures int       // failures in the current outage
+	logged   bool      // whether the start of the current outage was logged
+	window   time.Time // start of the current window
+	outages  int       // outages logged in the current window
 	broken   int       // parts that currently fail
 }
 
-// New returns a Log that writes the message began at the given level, and ended at INFO. The
-// attributes of logger name the dependency.
+// New returns a Log that logs the beginning of an outage at the given level, with the argument
+// began as the message, and the end at level INFO, with the argument ended as the message. The
+// attributes of logger should name the dependency.
 func New(logger *slog.Logger, level slog.Level, began, ended string) *Log {
 	return &Log{logger: logger, level: level, began: began, ended: ended}
 }
 
-// Down reports whether there is an outage.
+// Down reports whether an outage is in progress.
 func (l *Log) Down() bool { return l.down.Load() }
 
-// Failed records a failure and logs the first one of an outage. After six logged outages within
-// a minute, the next line is written only after that minute. It must be called for every
-// failure.
+// Failed records a failure, which begins an outage unless one is in progress. The first failure of
+// an outage is logged with err and the attributes args. At most six outages are logged in each
+// minute, which begins with the first failure after the previous minute has passed. A further
+// outage is logged at its first failure after that minute, if it still lasts. Failed must be called
+// for every failure.
 func (l *Log) Failed(err error, args ...any) {
 	l.mu.Lock()
 	now := time.Now()
@@ -69,13 +73,19 @@ func (l *Log) Failed(err error, args ...any) {
 	}
 }
 
-// Succeeded records the end of an outage, if there is one, and logs it if the beginning was
-// logged.
+// Succeeded records a success, which ends the outage in progress, if there is one. If the beginning
+// of the outage was logged, Succeeded logs the end with the duration, the number of failures and
+// the attributes args.
 func (l *Log) Succeeded(args ...any) {
 	if !l.down.Load() {
 		return
 	}
 	l.mu.Lock()
+	l.end(args)
+}
+
+// end ends the outage as Succeeded does. The caller holds l.mu, which end releases.
+func (l *Log) end(args []any) {
 	due := l.down.Load() && l.logged
 	lasted, failures := time.Since(l.since), l.failures
 	l.down.Store(false)
@@ -85,8 +95,9 @@ func (l *Log) Succeeded(args ...any) {
 	}
 }
 
-// Part records failures of one of several parts of a dependency, such as one of two
-// connections. The outage lasts from the failure of the first part until no part fails.
+// Part records the failures and successes of one of several parts of a dependency, such as one of
+// two connections. An outage of the dependency begins when the first part fails, and ends when no
+// part fails.
 type Part struct {
 	log    *Log
 	broken bool
@@ -95,7 +106,7 @@ type Part struct {
 // Part returns a new Part of l.
 func (l *Log) Part() *Part { return &Part{log: l} }
 
-// Failed records a failure, see [Log.Failed].
+// Failed records a failure of the part and logs it under the conditions of [Log.Failed].
 func (p *Part) Failed(err error, args ...any) {
 	p.log.mu.Lock()
 	if !p.broken {
@@ -106,23 +117,25 @@ func (p *Part) Failed(err error, args ...any) {
 	p.log.Failed(err, args...)
 }
 
-// Succeeded records a success of the part, see [Log.Succeeded].
+// Succeeded records a success of the part. If no other part fails, it ends the outage as
+// [Log.Succeeded] does.
 func (p *Part) Succeeded(args ...any) {
 	p.log.mu.Lock()
 	if p.broken {
 		p.broken = false
 		p.log.broken--
 	}
-	over := p.log.broken == 0
-	p.log.mu.Unlock()
-	if over {
-		p.log.Succeeded(args...)
+	if p.log.broken > 0 {
+		p.log.mu.Unlock()
+		return
 	}
+	p.log.end(args) // in the same critical section: no other part fails in between
 }
 
-// Events logs each message at most once per interval, with the number of omitted ones, for
-// events that clients or a broken dependency can cause at any rate. Messages must be constants.
-// It is safe for concurrent use.
+// Events logs each message at most once per interval, with the number of times that the message was
+// omitted since it was last logged. It is intended for events that clients or a broken dependency
+// can cause at any rate. Messages must be constants, because Events stores each of them forever.
+// Events is safe for concurrent use.
 type Events struct {
 	logger *slog.Logger
 	every  time.Duration
@@ -132,11 +145,12 @@ type Events struct {
 }
 
 type event struct {
-	last    time.Time // when it was logged
-	omitted int       // since then
+	last    time.Time // time of the last line
+	omitted int       // lines omitted since last
 }
 
-// NewEvents returns Events with the interval every; 0 means ten seconds.
+// NewEvents returns Events that log each message to logger at most once in the time every. If every
+// is 0 or negative, this time is ten seconds.
 func NewEvents(logger *slog.Logger, every time.Duration) *Events {
 	if every <= 0 {
 		every = interval
@@ -144,8 +158,8 @@ func NewEvents(logger *slog.Logger, every time.Duration) *Events {
 	return &Events{logger: logger, every: every, seen: make(map[string]*event)}
 }
 
-// Log logs msg with args and "omitted", the number of omitted lines with this message, unless
-// the message was logged within the interval.
+// Log logs msg at the given level, unless it has logged msg within the interval. The line has the
+// attributes args and "omitted", the number of times that msg was omitted since it was last logged.
 func (e *Events) Log(level slog.Level, msg string, args ...any) {
 	if !e.logger.Enabled(context.Background(), level) {
 		return

@@ -1,5 +1,5 @@
-// Package rabbittest creates virtual hosts of RabbitMQ for tests, with users and their
-// permissions.
+// Package rabbittest provides RabbitMQ for tests: virtual hosts with users and permissions on a
+// shared server, and separate nodes.
 package rabbittest
 
 import (
@@ -17,8 +17,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// URL returns the URL of the server at CHASSI_TEST_AMQP, by default the local one. Without a server
-// the test is skipped, or fails if CI is "true".
+// URL returns the URL of the server, which is taken from the environment variable CHASSI_TEST_AMQP
+// and defaults to a server on this machine with the user guest. If no login is possible, the test
+// is skipped, or fails if the environment variable CI is "true".
 func URL(t testing.TB) string {
 	t.Helper()
 	url := os.Getenv("CHASSI_TEST_AMQP")
@@ -27,7 +28,7 @@ func URL(t testing.TB) string {
 	}
 	conn, err := amqp.Dial(url)
 	if err != nil {
-		withoutf(t, "RabbitMQ at CHASSI_TEST_AMQP: %v", err)
+		withoutf(t, "cannot log in to RabbitMQ, whose URL is set with CHASSI_TEST_AMQP: %v", err)
 	}
 	conn.Close()
 	return url
@@ -41,14 +42,15 @@ func withoutf(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Rights are the three patterns of rabbitmqctl set_permissions. USER is replaced by the name of
-// the user.
+// Rights are the permissions of a user: regular expressions that match the names of the resources
+// that the user may configure, write to and read from, as in rabbitmqctl set_permissions. The word
+// USER in an expression is replaced by the name of the user on the server.
 type Rights struct{ Configure, Write, Read string }
 
-// On returns permissions for the names that the patterns match.
+// On returns Rights with the given regular expressions.
 func On(configure, write, read string) Rights { return Rights{configure, write, read} }
 
-// All permits everything.
+// All permits a user to configure, write to and read from all resources.
 var All = On(".*", ".*", ".*")
 
 // Vhost is a virtual host for a single test.
@@ -57,8 +59,11 @@ type Vhost struct {
 	host string
 }
 
-// New creates a virtual host with users, through scripts/rabbitmqctl. The virtual host and the users
-// are deleted at the end of the test. Without RabbitMQ the test is skipped, or fails if CI is "true".
+// New creates a virtual host and users with the given rights, by means of scripts/rabbitmqctl. The
+// keys of the map are the names of the users in the test: [Vhost.User] returns their names on the
+// server. The virtual host and the users are deleted at the end of the test. If no server is
+// available or scripts/rabbitmqctl fails, the test is skipped, or fails if the environment variable
+// CI is "true".
 func New(t testing.TB, users map[string]Rights) *Vhost {
 	t.Helper()
 	u, err := url.Parse(URL(t))
@@ -71,7 +76,7 @@ func New(t testing.TB, users map[string]Rights) *Vhost {
 		t.Fatal(err)
 	}
 	if out, err := control(string(text), "import_definitions"); err != nil {
-		withoutf(t, "scripts/rabbitmqctl: %v\n%s", err, out)
+		withoutf(t, "create the virtual host %s: scripts/rabbitmqctl: %v\n%s", v.name, err, out)
 	}
 	t.Cleanup(func() {
 		// One command for all: each takes about a second.
@@ -80,13 +85,14 @@ func New(t testing.TB, users map[string]Rights) *Vhost {
 			erase = append(erase, `rabbit_auth_backend_internal:delete_user(<<"`+v.User(user)+`">>, <<"test">>)`)
 		}
 		if out, err := control("", "eval", strings.Join(erase, ", ")+"."); err != nil {
-			t.Errorf("scripts/rabbitmqctl: %v\n%s", err, out)
+			t.Errorf("delete the virtual host %s and its users: scripts/rabbitmqctl: %v\n%s", v.name, err, out)
 		}
 	})
 	return v
 }
 
-// definitions returns the input of rabbitmqctl import_definitions.
+// definitions returns the input of rabbitmqctl import_definitions that creates the virtual host,
+// the users and their permissions.
 func (v *Vhost) definitions(users map[string]Rights) any {
 	type object map[string]any
 	var accounts, permissions []object
@@ -106,10 +112,10 @@ const password = "secret"
 // Name returns the name of the virtual host.
 func (v *Vhost) Name() string { return v.name }
 
-// User returns the name of a user on the server.
+// User returns the name that a user passed to [New] has on the server.
 func (v *Vhost) User(user string) string { return v.name + "-" + user }
 
-// URL returns the URL of the virtual host for a user.
+// URL returns the AMQP URL of the virtual host with the credentials of a user passed to [New].
 func (v *Vhost) URL(user string) string {
 	return "amqp://" + v.User(user) + ":" + password + "@" + v.host + "/" + v.name
 }

@@ -16,9 +16,10 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Config returns a configuration with a prefix for the test, and the host:port of the server. The
-// server is that at CHASSI_TEST_REDIS, by default the local one. Without a server the test is
-// skipped, or fails if CI=true.
+// Config returns a configuration with a random key prefix, and the host:port of the server. The URL
+// of the server is taken from the environment variable CHASSI_TEST_REDIS and defaults to
+// redis://127.0.0.1:6379. If the server does not accept connections, the test is skipped, or fails
+// if the environment variable CI is "true".
 func Config(t testing.TB) (c redis.Config, addr string) {
 	t.Helper()
 	base := os.Getenv("CHASSI_TEST_REDIS")
@@ -35,15 +36,16 @@ func Config(t testing.TB) (c redis.Config, addr string) {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("Redis at CHASSI_TEST_REDIS: %v", err)
+			t.Fatalf("Redis at %s (CHASSI_TEST_REDIS): %v", addr, err)
 		}
-		t.Skipf("Redis at CHASSI_TEST_REDIS: %v", err)
+		t.Skipf("Redis at %s (CHASSI_TEST_REDIS): %v", addr, err)
 	}
 	conn.Close()
 	return redis.Config{URL: base, Timeout: 5 * time.Second, Prefix: fmt.Sprintf("chassi-test-%d:", rand.Uint64())}, addr
 }
 
-// Open returns a client of the database, which is closed at the end of the test.
+// Open opens the database with the configuration c and returns a client, which is closed at the end
+// of the test. It stops the test if the database cannot be opened.
 func Open(t testing.TB, c redis.Config) *redis.DB {
 	t.Helper()
 	db, err := redis.Open(c)
@@ -54,8 +56,8 @@ func Open(t testing.TB, c redis.Config) *redis.DB {
 	return db
 }
 
-// Admin returns a function that sends a command to the server at addr with the permissions of
-// CHASSI_TEST_REDIS. The words must not contain spaces.
+// Admin returns a function that sends a command to the server at addr as the user in c.URL. The
+// words of the command must not contain spaces. The function stops the test if the command fails.
 func Admin(t testing.TB, c redis.Config, addr string) func(words ...string) {
 	t.Helper()
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", addr)
@@ -68,7 +70,7 @@ func Admin(t testing.TB, c redis.Config, addr string) func(words ...string) {
 		t.Helper()
 		fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " "))
 		if line, err := responses.ReadString('\n'); err != nil || line[0] == '-' {
-			t.Fatalf("%s: %q, %v", words[0], line, err)
+			t.Fatalf("%s: got response %q and error %v, want a response that is not an error", words[0], line, err)
 		}
 	}
 	if u, err := url.Parse(c.URL); err == nil && u.User != nil {

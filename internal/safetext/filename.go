@@ -7,13 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxFileName is the maximum length of a file name, in bytes: that of most file systems.
+// maxFileName is the maximum length of a file name in bytes. It is the limit of most file systems.
 const maxFileName = 255
 
-// FileName returns the base name of a Windows or Unix path that a client has sent, in at most 255
-// bytes: without directories, control characters and invisible characters such as those that change
-// the direction of text, and with "_" in place of what Windows does not permit. It returns "" if
-// nothing is left.
+// FileName returns the base name of given, a Windows or Unix path that a client has sent. It
+// removes invalid UTF-8, control characters, spaces at both ends, dots at the end, and invisible
+// characters, such as those that change the direction of text. It replaces with "_" each character
+// that Windows does not permit, prefixes the name of a Windows device with "_", and truncates the
+// result to 255 bytes. It returns "" if nothing is left.
 func FileName(given string) string {
 	name := given[strings.LastIndexAny(given, `/\`)+1:]
 	name = strings.Map(func(r rune) rune {
@@ -26,11 +27,11 @@ func FileName(given string) string {
 			return r
 		}
 	}, name)
-	name = trimEnd(strings.TrimSpace(name))
-	if isDevice(name) {
-		name = "_" + name
+	name = shorten(trimEnd(strings.TrimSpace(name)))
+	if isDevice(name) { // also a truncated one
+		name = shorten("_" + name)
 	}
-	return shorten(name)
+	return name
 }
 
 // trimEnd returns name without the dots and spaces at its end, which Windows ignores.
@@ -38,7 +39,7 @@ func trimEnd(name string) string {
 	return strings.TrimRightFunc(name, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
 }
 
-// isDevice reports whether Windows takes a name for a device, whatever its extension.
+// isDevice reports whether Windows treats name as a device, regardless of its extension.
 func isDevice(name string) bool {
 	stem, _, _ := strings.Cut(name, ".")
 	stem = strings.ToUpper(strings.TrimRight(stem, " "))
@@ -54,8 +55,8 @@ func isDevice(name string) bool {
 	return isPort && size == len(rest) && strings.ContainsRune("0123456789¹²³", digit)
 }
 
-// shorten returns name with at most maxFileName bytes. It truncates a longer name before the
-// extension, and drops an extension that is longer than a quarter of the limit.
+// shorten returns name truncated to at most maxFileName bytes. If name is too long, shorten keeps
+// its extension, unless the extension is longer than a quarter of maxFileName.
 func shorten(name string) string {
 	if len(name) <= maxFileName {
 		return name

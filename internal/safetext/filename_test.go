@@ -23,7 +23,7 @@ func TestFileName(t *testing.T) {
 }
 
 func FuzzFileName(f *testing.F) {
-	for _, seed := range []string{"a.txt", "../x", `..\x`, "NUL", "\x00", strings.Repeat("é.", 300), "a" + strings.Repeat(".", 300) + "b"} {
+	for _, seed := range []string{"a.txt", "../x", `..\x`, "NUL", "CON" + strings.Repeat(" ", 300) + "x", "NUL." + strings.Repeat("a", 300), "lpt1" + strings.Repeat(" ", 300) + ".txt", "\x00", strings.Repeat("é.", 300), "a" + strings.Repeat(".", 300) + "b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, given string) {

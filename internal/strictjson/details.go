@@ -10,21 +10,23 @@ import (
 )
 
 const (
-	// maxDetails is the maximum number of details of one error, see [chassi.Error.WithDetails].
+	// maxDetails is the maximum number of details that are sent or read for one error. The limit
+	// is documented at [chassi.Error.WithDetails].
 	maxDetails = 16
-	// maxDetailsSent is the maximum size of the details of one error that are sent, in bytes.
+	// maxDetailsSent is the maximum total size in bytes of the details sent with one error.
 	maxDetailsSent = 16 << 10
-	// maxDetailsRead is the maximum size of the details of one error that are received, in bytes.
+	// maxDetailsRead is the maximum total size in bytes of the details accepted with one error.
 	maxDetailsRead = 64 << 10
-	// typePrefix is the prefix of a type URL.
+	// typePrefix is the part of a type URL before the full name of the message.
 	typePrefix = "type.googleapis.com/"
 )
 
-// Details returns an error's details as a JSON array of objects, in the ProtoJSON form of
-// google.protobuf.Any: each has its type URL as "@type" beside its own members. A message
-// without a JSON form has "@value" instead, its encoding in base64. Details returns nil if
-// there are none. Details that cannot be encoded, and those beyond 16 or 16 KiB in total, are
-// omitted.
+// Details encodes the details of an error as a JSON array of objects, in the ProtoJSON form of
+// google.protobuf.Any. Each object has the type URL of its message as "@type", followed by the
+// members of the message. If the message has no JSON form, the single member "@value" follows
+// instead, which is the encoded message in base64. Details omits a detail that cannot be encoded, a
+// detail after the first 16, and a detail with which the array would exceed 16 KiB. It returns nil
+// if no detail remains.
 func Details(details []chassi.Detail) jsontext.Value {
 	var array jsontext.Value
 	for _, d := range details[:min(len(details), maxDetails)] {
@@ -45,10 +47,11 @@ func Details(details []chassi.Detail) jsontext.Value {
 	return append(array, ']')
 }
 
-var errDetail = errors.New("strictjson: a detail must be an object with the name of a message")
+var errDetail = errors.New("strictjson: the detail has an invalid name, a member @type, or no encoding as a JSON object")
 
-// detail encodes one detail. It recovers a panic of a method of d, such as that of a nil d, because
-// the error must be sent in any case.
+// detail returns d as a JSON object with its "@type". It returns an error if d has an invalid name
+// or a member "@type", cannot be encoded as an object, or panics, for example because it is nil.
+// The error to which d belongs is then sent without d.
 func detail(d chassi.Detail) (object jsontext.Value, err error) {
 	defer func() {
 		if recover() != nil {
@@ -76,7 +79,7 @@ func detail(d chassi.Detail) (object jsontext.Value, err error) {
 	return object, nil
 }
 
-// detailMembers returns a detail as a JSON object, without its "@type".
+// detailMembers returns d as a JSON object without "@type", or an error if d has no such form.
 func detailMembers(d chassi.Detail) (members []byte, err error) {
 	encoded, ok := d.(*chassi.EncodedDetail)
 	switch {
@@ -97,8 +100,9 @@ type detailValue struct {
 	Value []byte `json:"@value"` // cannot be the name of a field
 }
 
-// ParseDetails decodes details that another process has encoded with [Details]. Malformed details
-// and those beyond 16 are omitted. It returns nil if the array is longer than 64 KiB.
+// ParseDetails decodes details that another process has encoded with [Details]. It omits malformed
+// details and all details after the first 16. It returns nil if array is malformed or longer than
+// 64 KiB.
 func ParseDetails(array jsontext.Value) []chassi.Detail {
 	if len(array) == 0 || len(array) > maxDetailsRead {
 		return nil
@@ -140,7 +144,8 @@ func parseDetail(object jsontext.Value) chassi.Detail {
 	return &chassi.EncodedDetail{Name: name, JSON: members, Decode: func(into any) error { return DecodeResponse(members, into) }}
 }
 
-// isFullName reports whether name is a valid name of a Protocol Buffers message.
+// isFullName reports whether name has at most maxFullName bytes and is a valid full name of a
+// Protocol Buffers message.
 func isFullName(name string) bool {
 	if len(name) > maxFullName {
 		return false
@@ -150,7 +155,7 @@ func isFullName(name string) bool {
 			return false
 		}
 		for i := range len(word) {
-			if c := word[i] | ' '; (c < 'a' || c > 'z') && (c < '0' || c > '9') && word[i] != '_' {
+			if c := word[i]; (c|' ' < 'a' || c|' ' > 'z') && (c < '0' || c > '9') && c != '_' {
 				return false
 			}
 		}

@@ -82,6 +82,7 @@ func TestDetailsThatCannotBeSentAreLeftOut(t *testing.T) {
 		"name with a quote":  &unusual{name: `a"b`},
 		"name of a URL":      &unusual{name: "type.googleapis.com/a.B"},
 		"empty word":         &unusual{name: "a..B"},
+		"control character":  &chassi.EncodedDetail{Name: "a.B\x11", JSON: []byte(`{}`)},
 		"too long":           &unusual{name: strings.Repeat("a", 300)},
 		"panics":             &unusual{name: "a.B", fail: true},
 		"no object":          &unusual{name: "a.B"},

@@ -18,8 +18,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// malformed returns an error that names the invalid field. It does not contain the text of the
-// JSON library's error, which may quote the client. Root is the type of the message in data.
+// malformed converts err, an error of the JSON library, to an InvalidArgument error that names the
+// invalid field of data, a message of type root. The text of err, which may quote the client's
+// data, is only in the cause; but the violation has the text of an error from UnmarshalText, as
+// [safetext.Reason] returns it.
 func malformed(err error, data []byte, root reflect.Type) error {
 	v := chassi.Violation{Message: "is not valid JSON"}
 	var semantic *json.SemanticError
@@ -41,14 +43,14 @@ func malformed(err error, data []byte, root reflect.Type) error {
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// reasonOf returns what is wrong with a value of the message in data.
+// reasonOf returns the message of the violation for e, an error about a value in data.
 func reasonOf(e *json.SemanticError, data []byte) string {
 	t, kind := e.GoType, e.JSONKind
 	switch {
 	case errors.Is(e, json.ErrUnknownName):
 		return "is not a known member"
 	case errors.Is(e, errDuration):
-		return "must be a duration such as 1.5s"
+		return errDuration.Error()
 	case t == nil || kind == 0:
 		return "has the wrong type or form"
 	case kind == '"' && t == reflect.TypeFor[time.Time]():
@@ -60,14 +62,14 @@ func reasonOf(e *json.SemanticError, data []byte) string {
 	case kind == '0' && t.Kind() >= reflect.Int && t.Kind() <= reflect.Uintptr:
 		return wholeNumber(t)
 	case kind == '0' && e.Err != nil && (t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64):
-		return "is too large a number"
+		return "is a number out of range"
 	default:
 		return "cannot be a JSON " + kindName(kind)
 	}
 }
 
-// textAt returns the string at a pointer into data, because the library does not report it, or ""
-// if there is no string.
+// textAt returns the string at pointer in data, or "" if there is no string. The errors of the JSON
+// library do not contain the string.
 func textAt(data []byte, pointer jsontext.Pointer) string {
 	for d := jsontext.NewDecoder(bytes.NewReader(data)); ; {
 		token, err := d.ReadToken()
@@ -81,7 +83,7 @@ func textAt(data []byte, pointer jsontext.Pointer) string {
 	}
 }
 
-// wholeNumber returns a message with the range of an integer type.
+// wholeNumber returns the message of a violation that states the range of t, an integer type.
 func wholeNumber(t reflect.Type) string {
 	if t.Kind() >= reflect.Uint {
 		return "must be a whole number from 0 to " + strconv.FormatUint(math.MaxUint64>>(64-t.Bits()), 10)
@@ -107,8 +109,9 @@ func kindName(k jsontext.Kind) string {
 	}
 }
 
-// fieldOf converts a JSON pointer to the usual notation for fields: items[2].id, labels["k"].
-// Its length is limited, because the client chose the names.
+// fieldOf returns the notation that violations use for the value at pointer in a message of type
+// root, such as items[2].id or labels["k"]. It truncates the result to [safetext.MaxName] bytes,
+// because the client chooses the names.
 func fieldOf(pointer jsontext.Pointer, root reflect.Type) string {
 	t, err := gotype.Of(root)
 	if err != nil {
@@ -137,7 +140,7 @@ func fieldOf(pointer jsontext.Pointer, root reflect.Type) string {
 	return safetext.Clip(b.String(), safetext.MaxName)
 }
 
-// below returns the type of a member or element of t, or nil if it is unknown.
+// below returns the type of the member or element of t at token, or nil if the type is unknown.
 func below(t *gotype.Type, token string) *gotype.Type {
 	switch {
 	case t == nil:

@@ -13,20 +13,21 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// New returns middleware that creates a span for each call: a server span on a server, a client
-// span, whose context is propagated, on a client. No attributes are computed for an unsampled
-// span.
+// New returns middleware that creates a span for each call. On a server it is a server
+// span. On a client it is a client span, and its context is propagated. No attributes
+// are computed for an unsampled span.
 //
-// The span of a stream lasts until its end, and has the number of its items and their encoded
-// size in bytes.
+// The span of a stream lasts until the stream ends. It contains the number of items
+// and their encoded size in bytes.
 //
-// Within a recorded server span, the operations of the call (see package calltrace) have spans
-// of their own: SQL statements, Redis commands, tasks of pools.
+// Within a recorded server span, the operations of the call (see package calltrace) have their
+// own spans: SQL statements, Redis commands, tasks of pools.
 //
-// The trace context of the client (W3C Trace Context, and baggage) becomes the parent of the
-// server span if trusted returns true. Otherwise the span begins a new trace with its own
-// sampling decision and, if sampled, a link to the client's span; trace state and baggage are
-// dropped. If trusted is nil, only calls within the process are trusted.
+// If trusted returns true for a call, the trace context of the client (W3C Trace
+// Context and Baggage) becomes the parent of the server span. Otherwise, the span
+// begins a new trace with its own sampling decision and, if sampled, a link to the
+// client's span; the client's trace state and baggage are dropped. If trusted is nil,
+// only calls within the process, events and jobs are trusted.
 func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator, trusted Trust) chassi.Middleware {
 	if trusted == nil {
 		trusted = isLocal
@@ -45,7 +46,7 @@ func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator
 	}
 }
 
-// tracing holds the static data for the spans of one endpoint.
+// tracing contains the static data for the spans of one binding.
 type tracing struct {
 	binding    *chassi.Binding
 	tracer     trace.Tracer
@@ -104,7 +105,7 @@ func (t *tracing) server(next chassi.Handler) chassi.Handler {
 	}
 }
 
-// link links the span to the client's span, without its trace state.
+// link links span to the client's span, without the client's trace state.
 func (t *tracing) link(span trace.Span, call *chassi.Call) {
 	theirs := trace.SpanContextFromContext(t.propagator.Extract(context.Background(), carrier{call.In}))
 	if theirs.IsValid() {
@@ -119,7 +120,8 @@ func (t *tracing) finish(span trace.Span, call *chassi.Call, err error) {
 	}
 }
 
-// staticAttributes returns attributes of OpenTelemetry's semantic conventions for HTTP and RPC.
+// staticAttributes returns the attributes that all spans of a binding share, named as in
+// OpenTelemetry's semantic conventions for HTTP and RPC.
 func staticAttributes(b *chassi.Binding) []attribute.KeyValue {
 	if b.Transport == "http" {
 		return []attribute.KeyValue{attribute.String("http.request.method", b.Method), attribute.String("http.route", b.Route)}
@@ -129,7 +131,7 @@ func staticAttributes(b *chassi.Binding) []attribute.KeyValue {
 
 func describe(span trace.Span, b *chassi.Binding, call *chassi.Call, err error) {
 	status := b.Status(call, err)
-	if b.Transport == "http" {
+	if b.Transport == "http" && !b.Client {
 		span.SetAttributes(attribute.Int("http.response.status_code", status))
 	} else {
 		span.SetAttributes(attribute.Int("rpc.response.status_code", status))
@@ -151,15 +153,16 @@ func describe(span trace.Span, b *chassi.Binding, call *chassi.Call, err error) 
 	}
 }
 
-// maxValue is the maximum length of a client's trace state and baggage, in bytes. It is the
-// limit of W3C Baggage, and sixteen times the minimum of W3C Trace Context.
+// maxValue is the maximum length of a client's trace state or baggage, in bytes. It is the limit
+// of W3C Baggage, and sixteen times the minimum of W3C Trace Context.
 const maxValue = 8 << 10
 
-// carrier adapts metadata for the propagator. Values that are too long are omitted.
+// carrier adapts metadata to [propagation.TextMapCarrier]. It omits values longer than maxValue.
 type carrier struct{ chassi.Metadata }
 
-// Get implements [propagation.TextMapCarrier]. It joins several headers of one name into one
-// list (W3C Trace Context, section 3.3.1; W3C Baggage, section 3.1).
+// Get implements [propagation.TextMapCarrier]. It joins the values of several headers with the
+// same name, other than traceparent, into one list (W3C Trace Context, section 3.3.1; W3C Baggage,
+// section 3.1).
 func (c carrier) Get(key string) string {
 	value := c.Metadata.Get(key)
 	if m, ok := c.Metadata.(interface{ Values(key string) []string }); ok && value != "" && !strings.EqualFold(key, "traceparent") {
@@ -173,5 +176,6 @@ func (c carrier) Get(key string) string {
 	return ""
 }
 
-// Keys implements [propagation.TextMapCarrier]. The supported propagators do not call it.
+// Keys implements [propagation.TextMapCarrier]. It returns nil, because the supported
+// propagators do not call it.
 func (carrier) Keys() []string { return nil }

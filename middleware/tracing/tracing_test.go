@@ -19,6 +19,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware/tracing"
+	"github.com/chassi-go/chassi/transport"
 )
 
 var loopback = tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
@@ -85,7 +86,7 @@ func TestTracingOfARefusal(t *testing.T) {
 	}
 }
 
-// An unsampled call has a trace id for its log lines, and no span.
+// An unsampled call has a trace ID for its log lines, and no span.
 func TestTracingUnsampled(t *testing.T) {
 	t.Parallel()
 	mw, recorder := tracer(sdktrace.NeverSample(), everybody)
@@ -129,7 +130,7 @@ func TestTracingOfAnOutgoingCall(t *testing.T) {
 }
 
 // R81: the trace context of a caller that is not trusted decides neither the sampling nor
-// the ids, and nothing of it is passed on; a sampled span has a link to it.
+// the IDs, and nothing of it is passed on; a sampled span has a link to it.
 func TestTracingLinksToAnUntrustedCaller(t *testing.T) {
 	t.Parallel()
 	for _, sampler := range []sdktrace.Sampler{
@@ -312,5 +313,21 @@ func TestTracingOfAStream(t *testing.T) {
 		if got["stream.items"] != "2" || got["stream.bytes"] != "8" || got["rpc.response.status_code"] != "13" {
 			t.Errorf("attributes %v", got)
 		}
+	}
+}
+
+// The span of a client over HTTP has the code of the call, which is not an HTTP status.
+func TestClientSpanHasTheCode(t *testing.T) {
+	t.Parallel()
+	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
+	th := calltest.New(func(context.Context) error { return calltest.ErrBroken }, chassi.Public)
+	th.Binding.Client, th.Binding.Status = true, transport.CodeStatus
+	_ = th.Run(t.Context(), mw)
+	got := make(map[attribute.Key]string)
+	for _, a := range recorder.Ended()[0].Attributes() {
+		got[a.Key] = a.Value.String()
+	}
+	if status, ok := got["http.response.status_code"]; ok || got["rpc.response.status_code"] != "13" {
+		t.Errorf("HTTP status %q, code %q", status, got["rpc.response.status_code"])
 	}
 }

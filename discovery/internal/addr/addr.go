@@ -11,8 +11,8 @@ import (
 
 // Canonical returns the canonical form of an address: an IPv4-mapped IPv6 address as IPv4, other
 // IPv6 addresses as in RFC 5952, names in lower case and without the final dot, ports without
-// leading zeros. It returns an error if addr is not host:port, or if its host cannot be the name or
-// the address of one host, such as 0.0.0.0.
+// leading zeros. It returns an error if addr is not host:port, if the port is not from 1 to 65535,
+// or if the host, such as 0.0.0.0, cannot be the name or the address of a single host.
 func Canonical(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -24,8 +24,11 @@ func Canonical(addr string) (string, error) {
 	port = strings.TrimLeft(port, "0")
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
-		if ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || strings.Trim(ip.Zone(), zoneChars) != "" {
-			return "", fmt.Errorf("address %s: not the address of one host", Quote(addr))
+		if strings.Trim(ip.Zone(), zoneChars) != "" {
+			return "", fmt.Errorf("address %s: want a zone of letters, digits, '.', '_' and '-'", Quote(addr))
+		}
+		if ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			return "", fmt.Errorf("address %s: want the address of one host", Quote(addr))
 		}
 		return net.JoinHostPort(ip.String(), port), nil
 	}
@@ -38,8 +41,9 @@ func Canonical(addr string) (string, error) {
 
 const zoneChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// isHostName reports whether a name can be looked up (RFC 1123, plus the underscore). A name that
-// consists of digits and dots is a malformed IPv4 address.
+// isHostName reports whether host is a valid host name (RFC 1123, plus the underscore) in lower case
+// and without a final dot. A name that consists of digits and dots is invalid, because it is a
+// malformed IPv4 address.
 func isHostName(host string) bool {
 	if host == "" || len(host) > 253 || strings.Trim(host, "0123456789.") == "" {
 		return false
@@ -53,10 +57,10 @@ func isHostName(host string) bool {
 	return true
 }
 
-// maxQuoted is the maximum number of bytes of a text that Quote includes in its result.
+// maxQuoted is the maximum number of bytes of a string that Quote includes in its result.
 const maxQuoted = 200
 
-// Quote returns an untrusted text, shortened and in quotes, for a log or an error.
+// Quote returns an untrusted string in quotes, truncated to 200 bytes, for a log line or an error.
 func Quote(text string) string {
 	if len(text) > maxQuoted {
 		text = text[:maxQuoted] + "..."

@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 )
 
-// ErrEnd means that the server has ended a stream without an error.
+// ErrEnd is returned by [Stream.Next] if the server has ended the stream without an error.
 var ErrEnd = errors.New("the stream has ended")
 
-// Stream is a response of many JSON messages, one per line. It is not safe for concurrent use.
+// Stream is a response with a sequence of JSON messages, one per line. It is not safe for
+// concurrent use.
 type Stream struct {
 	name   string
 	body   io.ReadCloser
@@ -22,8 +22,10 @@ type Stream struct {
 	cancel context.CancelFunc
 }
 
-// Stream opens a stream. The header must arrive within the client's timeout and before ctx ends.
-// The open stream lasts at most r.Within, which is required; the end of ctx does not end it.
+// Stream sends a request and returns the response as a stream. The header of the response must
+// arrive within the client's timeout and before ctx is done. Later, ctx has no effect on the stream,
+// which lasts at most r.Within. r.Within is required. For a status other than 2xx the error wraps a
+// [*StatusError].
 func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Within)
 	late := time.AfterFunc(c.timeout, cancel)
@@ -32,7 +34,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	stop()
 	if !late.Stop() && err == nil {
 		_ = response.Body.Close()
-		err = http.ErrHandlerTimeout
+		err = fmt.Errorf("no response header within %v: %w", c.timeout, context.DeadlineExceeded)
 	}
 	if err != nil {
 		cancel()
@@ -43,8 +45,9 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	return &Stream{name: r.name(), body: response.Body, lines: lines, cancel: cancel}, nil
 }
 
-// Next waits for a message and decodes it into out. It returns [ErrEnd] when the server has ended
-// the stream. After any error, including the end of ctx, the stream must not be used again.
+// Next waits for a message and decodes it into out. It returns [ErrEnd] if the server has ended the
+// stream. If ctx is done first, Next returns an error. After any error, the stream may only be
+// closed.
 func (s *Stream) Next(ctx context.Context, out any) error {
 	defer context.AfterFunc(ctx, s.cancel)()
 	for s.lines.Scan() {
@@ -52,12 +55,12 @@ func (s *Stream) Next(ctx context.Context, out any) error {
 			continue
 		}
 		if err := json.Unmarshal(s.lines.Bytes(), out); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("%s: decode a message: %w", s.name, err)
 		}
 		return nil
 	}
 	if err := s.lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%s: read a message: %w", s.name, err)
 	}
 	return ErrEnd
 }

@@ -1,6 +1,6 @@
 // Command h2spec runs h2spec (github.com/summerwind/h2spec) against the servers of httpapi and
 // grpcapi, and against plain servers of net/http and grpc-go, with and without TLS. It fails if a
-// server of this module fails a case that the plain server passes.
+// server of this module fails a case that the corresponding plain server passes.
 //
 //	go run ./internal/conformance/h2spec bin/tools/h2spec
 package main
@@ -22,7 +22,8 @@ import (
 	"time"
 )
 
-// minCases is the minimum number of cases: fewer mean that h2spec has not completed.
+// minCases is the minimum number of cases of a complete run of h2spec. A run with fewer cases is an
+// error.
 const minCases = 140
 
 func main() {
@@ -60,28 +61,31 @@ func run(ctx context.Context, program string) error {
 	return errors.Join(errs...)
 }
 
-// pair is a server of this module and the plain server for comparison.
+// pair contains the addresses of a server of this module and of the plain server with which it is
+// compared.
 type pair struct {
 	name        string
 	ours, plain string // addresses
 	path        string
 	tls         bool
-	patience    time.Duration // for the response in a case
+	patience    time.Duration // timeout of a response in the first round; later ones have 3 s
 }
 
-// rounds is the number of times that a case must fail to count as failed: a case that waits for a
-// response may fail once on a busy machine.
+// rounds is the number of times that a case must fail before it counts as failed. A case that waits
+// for a response may fail once on a busy machine.
 const rounds = 4
 
-// compare runs all cases against both servers and repeats those that only the server of this module
-// fails. It returns an error if one of these fails in all rounds.
+// compare runs all cases against both servers and repeats the sections of the cases that only the
+// server of this module fails. It returns an error if such a case fails in all rounds while the
+// plain server passes it, if h2spec runs fewer than minCases cases, or if a report cannot be read.
 func (p *pair) compare(ctx context.Context, program, dir string) error {
 	ours, plain, err := p.test(ctx, program, dir, p.patience)
 	if err != nil {
 		return err
 	}
 	if len(ours) < minCases || len(plain) < minCases {
-		return fmt.Errorf("%s: h2spec has tried %d and %d cases, want at least %d", p.name, len(ours), len(plain), minCases)
+		return fmt.Errorf("%s: h2spec ran %d cases against the server of chassi and %d against the plain server, want at least %d each",
+			p.name, len(ours), len(plain), minCases)
 	}
 	fmt.Fprintf(os.Stdout, "%-16s %3d cases, %2d failed by ours, %2d by the plain server\n", p.name, len(ours), failed(ours), failed(plain))
 	worse := compare(ours, plain)
@@ -102,7 +106,7 @@ func (p *pair) compare(ctx context.Context, program, dir string) error {
 	return fmt.Errorf("%s: the server of chassi fails cases that the plain server passes:\n%s", p.name, strings.Join(lines, "\n"))
 }
 
-// compare returns the cases that only the server of this module has failed, with the reasons.
+// compare returns the cases that failed in ours and not in plain, with the reasons of the failures.
 func compare(ours, plain map[string]string) map[string]string {
 	worse := make(map[string]string)
 	for name, reason := range ours {
@@ -113,8 +117,8 @@ func compare(ours, plain map[string]string) map[string]string {
 	return worse
 }
 
-// sections returns the sections of the specification to which cases belong, in the format of
-// h2spec's arguments.
+// sections returns the sections of the specification to which the cases belong, in the format of
+// the arguments of h2spec.
 func sections(cases map[string]string) []string {
 	var list []string
 	for name := range cases {
@@ -134,8 +138,9 @@ func failed(cases map[string]string) (n int) {
 	return n
 }
 
-// test runs the program against both servers concurrently, with the cases of the given sections or
-// with all cases. It returns the reason of each failure by the name of its case, "" for success.
+// test runs h2spec against both servers concurrently, with the cases of the given sections, or with
+// all cases if no section is given. For each server, it returns a map from the name of each case to
+// the reason for its failure, which is "" if the case did not fail.
 func (p *pair) test(ctx context.Context, program, dir string, timeout time.Duration, sections ...string) (ours, plain map[string]string, err error) {
 	var wg sync.WaitGroup
 	var errs [2]error
@@ -160,7 +165,7 @@ func (p *pair) testOne(ctx context.Context, program, report, addr string, timeou
 	output, failure := exec.CommandContext(ctx, program, args...).CombinedOutput() //nolint:gosec // the program is the argument of ours
 	results, err := readReport(report)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w\n%s", p.name, err, failure, output)
+		return nil, fmt.Errorf("%s: %w\n%s", p.name, errors.Join(err, failure), output)
 	}
 	return results, nil
 }
@@ -181,7 +186,7 @@ func readReport(path string) (map[string]string, error) {
 		} `xml:"testsuite"`
 	}
 	if err := xml.Unmarshal(text, &report); err != nil {
-		return nil, fmt.Errorf("the report of h2spec: %w", err)
+		return nil, fmt.Errorf("decode the report of h2spec: %w", err)
 	}
 	results := make(map[string]string)
 	for _, suite := range report.Suites {
