@@ -10,8 +10,11 @@ ARGS     ?=
 # What `make mutants` changes: make mutants PACKAGES=./client ARGS="-n 0"
 PACKAGES ?= ./ratelimit ./client ./validation ./middleware ./overload ./schema/... ./transport/httpapi ./auth/service
 
-# The race detector needs cgo, which Go switches off where there is no C compiler.
-RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+# The race detector needs cgo, which Go switches off where there is no C compiler. It leaves out
+# SQLite, which was translated from C, and the hash of passwords: one goroutine at a time runs
+# them, five times as fast without it.
+NO_RACE  := modernc.org/sqlite/lib modernc.org/libc golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b
+RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race $(NO_RACE:%=-gcflags=%=-race=false))
 
 # All but the tests compile with the flags of `make build`: what is compiled once serves all.
 AS_BUILD := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpath -tags=$(TAGS))"
@@ -43,8 +46,10 @@ notices: ## Write the license notices of the modules linked into authd
 reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
-# Four tests of a package at once: most wait. `make lint` vets.
+# Four tests of a package at once: most wait. `make lint` vets. Without GORACE each program waits a
+# second at its end.
 .PHONY: test
+test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
 	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
