@@ -11,7 +11,8 @@ import (
 // docsWidths are the widths of a telephone, a tablet and a desktop computer, in pixels.
 var docsWidths = []int{360, 800, 1400}
 
-// Docs tests the page at base/docs in light and dark colors at widths of 360, 800 and 1400 pixels.
+// Docs tests the page at base/docs, which it loads in light and in dark colors and shows at widths of
+// 360, 800 and 1400 pixels.
 // It expects that shows, a JavaScript expression, becomes true, the page is not wider than the
 // window, its background fits the color scheme, the page requests only URLs below base and data
 // URLs, and it has no [Page.Problems]. anchor selects the part of the page that is shown. If the
@@ -19,11 +20,12 @@ var docsWidths = []int{360, 800, 1400}
 // directory, in files whose names begin with name.
 func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 	t.Helper()
-	for _, width := range docsWidths {
-		for scheme, bright := range map[string]bool{"light": true, "dark": false} {
+	for scheme, bright := range map[string]bool{"light": true, "dark": false} {
+		page := b.Page(t, docsWidths[0], scheme)
+		page.Open(base + "/docs#" + anchor)
+		for _, width := range docsWidths {
 			view := fmt.Sprintf("%s-%d-%s", name, width, scheme)
-			page := b.Page(t, width, scheme)
-			page.Open(base + "/docs#" + anchor)
+			page.Resize(width)
 			page.Wait(shows)
 			if wide := page.Eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`); wide != false {
 				t.Errorf("%s: the page is wider than the window, want at most the width of the window", view)
@@ -34,8 +36,9 @@ func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 			if dir := os.Getenv("CHASSI_SCREENSHOTS"); dir != "" {
 				page.Screenshot(filepath.Join(dir, view+".png"))
 			}
-			page.ExpectQuiet(base)
 		}
+		page.ExpectQuiet(base)
+		page.Close()
 	}
 }
 

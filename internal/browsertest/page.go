@@ -40,9 +40,21 @@ func (b *Browser) Page(t testing.TB, width int, scheme string) *Page {
 	for _, domain := range []string{"Page", "Network", "Runtime", "Log"} {
 		p.call(domain+".enable", nil, nil)
 	}
-	p.call("Emulation.setDeviceMetricsOverride", values{"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false}, nil)
+	p.Resize(width)
 	p.call("Emulation.setEmulatedMedia", values{"features": []values{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 	return p
+}
+
+// Resize sets the width of the tab, in pixels.
+func (p *Page) Resize(width int) {
+	p.t.Helper()
+	p.call("Emulation.setDeviceMetricsOverride", values{"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false}, nil)
+}
+
+// Close closes the tab.
+func (p *Page) Close() {
+	p.t.Helper()
+	p.call("Page.close", nil, nil)
 }
 
 // Open navigates to a URL. It fails the test if the URL cannot be loaded.
