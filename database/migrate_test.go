@@ -239,8 +239,8 @@ func TestMigrationWithoutNumber(t *testing.T) {
 // A migration may take longer than a query; waiting for another node ends with ctx.
 func TestMigrateIsBoundByContextOnly(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: dbtest.Postgres(t), QueryTimeout: time.Millisecond * 100})
-	slow := migrations(map[string]string{"00001_slow.sql": "SELECT pg_sleep(1.5);"})
+	db := open(t, Config{URL: dbtest.Postgres(t), QueryTimeout: time.Second})
+	slow := migrations(map[string]string{"00001_slow.sql": "SELECT pg_sleep(2.5);"})
 	if _, err := db.Migrate(t.Context(), slow); err != nil {
 		t.Error(err)
 	}
