@@ -52,14 +52,17 @@ func (p *properties) only(key string) (value string, ok bool) {
 }
 
 func (p *properties) Set(key, value string) {
-	if strings.EqualFold(key, broker.ContentTypeKey) {
+	switch {
+	case strings.EqualFold(key, broker.ContentTypeKey):
 		p.ContentType = value
-		return
+	case strings.EqualFold(key, transport.IdempotencyKey):
+		p.MessageId = value
+	default:
+		if p.Headers == nil {
+			p.Headers = make(amqp.Table)
+		}
+		p.Headers[key] = value
 	}
-	if p.Headers == nil {
-		p.Headers = make(amqp.Table)
-	}
-	p.Headers[key] = value
 }
 
 // publishing returns a message with the given body and with pairs as its properties and headers. It
