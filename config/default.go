@@ -9,9 +9,10 @@ import (
 // sourceDefault is the source of a value that was not set by the file, a variable or a flag.
 const sourceDefault = "default"
 
-// setDefaults sets the default values of v, a struct or an element of a map: first the values of the
-// tags, and then, if v is a struct with a method SetDefaults, those that the method sets. It returns
-// the settings of v, which it obtains from collect.
+// setDefaults sets the default values of v, a struct or an element of a map: first, for the settings
+// that are zero, the values of the tags, and then, if v is a struct with a method SetDefaults, those
+// that the method sets. It returns the settings of v, which it obtains from collect. It returns an
+// error if collect fails, or if a value that a setting has by default is not permitted.
 func setDefaults(v reflect.Value, collect func() ([]*field, error)) ([]*field, error) {
 	fields, err := collect()
 	if err != nil {

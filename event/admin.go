@@ -46,7 +46,7 @@ func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 type ReplayOptions struct {
 	Topic        string
 	Subscription string    // the only subscription that receives the events
-	Since        time.Time // the earliest time of publication; zero for no limit
+	Since        time.Time // the earliest time of publication, in milliseconds on SQLite; zero for no limit
 	SinceID      string    // the ID of the first event; "" for the first kept event
 }
 

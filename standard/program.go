@@ -182,7 +182,8 @@ func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*I
 }
 
 // NewApp returns the program's App, to which Setup has added all parts and which is not running
-// yet. It returns an error if the configuration is invalid or Setup fails.
+// yet. The caller must call [App.Run] or, if it does not run the App, [App.Close]. NewApp returns an
+// error if the configuration is invalid or Setup fails.
 func (i *Invocation[C]) NewApp(ctx context.Context) (*App, error) {
 	return i.newApp(ctx, Options{Log: i.Err})
 }

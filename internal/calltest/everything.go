@@ -20,7 +20,8 @@ import (
 
 // Everything returns the middleware that package standard adds to every call, except the layers
 // Concurrency and LoadShedding, with real outputs: the log is written to a file, and one trace in a
-// hundred is exported to a collector that is not running. The shared rate limits are never reached.
+// hundred is exported to a collector that is not running. The rate limits per client and per
+// principal are too high to be reached; the limits that endpoints declare apply.
 func Everything(b *testing.B) []chassi.Middleware {
 	b.Helper()
 	log, err := os.Create(filepath.Join(b.TempDir(), "log"))

@@ -111,7 +111,9 @@ func (f *Field) Omits() bool {
 	return f.Indirect || f.OmitZero || f.OmitEmpty && f.Type.mayBeEmpty()
 }
 
-// mayBeEmpty reports whether a value of t can be encoded as null, "", [] or {}.
+// mayBeEmpty returns false if the kind of t rules out that a value of t is encoded as null, "", []
+// or {}. It always returns true for a struct, and for a type that encodes itself, even if their
+// encoding is never empty.
 func (t *Type) mayBeEmpty() bool {
 	if t.Encode != Native {
 		return true

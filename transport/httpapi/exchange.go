@@ -190,8 +190,8 @@ const (
 )
 
 // abortIf panics with [http.ErrAbortHandler], so that net/http aborts the response, if err means
-// that a mounted handler panicked or aborted its response. Otherwise, the client would take a
-// partial response for a complete one.
+// that a mounted handler panicked or aborted its response. Without the abort, the client would take
+// a partial response for a complete one.
 func abortIf(err error) {
 	if err != nil && (isPanic(err) || errors.Is(err, errAborted)) {
 		panic(http.ErrAbortHandler)
