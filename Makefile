@@ -46,13 +46,13 @@ notices: ## Write the license notices of the modules linked into authd
 reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
-# Four tests of a package at once: most wait. `make lint` vets. Without GORACE each program waits a
+# Three tests of a package at once: most wait. `make lint` vets. Without GORACE each program waits a
 # second at its end.
 .PHONY: test
 test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 3 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 	cd internal/ormtest && $(GO) test ./... # a module of its own
 
 .PHONY: cover

@@ -126,7 +126,7 @@ func TestWriteRetriesDeadlock(t *testing.T) {
 // gives its connection back: there is but one.
 func TestWriteStopsRetrying(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: dbtest.Postgres(t), QueryTimeout: 300 * time.Millisecond, MaxOpen: 1})
+	db := counters(t, Config{URL: dbtest.Postgres(t), QueryTimeout: time.Second, MaxOpen: 1})
 	tries := 0
 	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
 		tries++

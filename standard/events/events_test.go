@@ -289,6 +289,8 @@ func TestRedriveAndReplayInOrder(t *testing.T) {
 		const n = 5
 		for i := range n {
 			publish(t, r.db, topic, order{"a", i})
+			published := time.Now().UnixMilli() // the resolution of SQLite's clock
+			eventually(t, "the next event is younger", func() bool { return time.Now().UnixMilli() > published })
 		}
 		var letters []event.DeadLetter
 		eventually(t, "all are dead letters", func() bool {

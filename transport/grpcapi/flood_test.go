@@ -317,8 +317,8 @@ func TestGuardAcceptsNormalClients(t *testing.T) {
 	}
 }
 
-// grace is the second that a timeout may be late, and one for a busy machine.
-const grace = 2 * time.Second
+// grace is how late a timeout may be on a busy machine; on another it is at most a second.
+const grace = 10 * time.Second
 
 // crowd is how many connections a test opens: 1,000, or what the limit of open
 // files lets (each has two ends here).

@@ -111,13 +111,13 @@ func (s *streams) items(r *WatchRequest, yield func(*Item, error) bool) bool {
 	return true
 }
 
-// startStreams starts a server of the service streams, with a heartbeat interval of 200 ms. The
+// startStreams starts a server of the service streams, with a heartbeat interval of 500 ms. The
 // functions in change may modify the options of the server.
 func (f *fixture) startStreams(t *testing.T, change ...func(*Options)) {
 	t.Helper()
 	f.streams = newStreams()
 	f.startService(t, f.streams.endpoints(), newStreams().endpoints(), func(o *Options) {
-		o.Streams.Heartbeat = 200 * time.Millisecond
+		o.Streams.Heartbeat = 500 * time.Millisecond
 		for _, c := range change {
 			c(o)
 		}
