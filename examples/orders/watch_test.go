@@ -74,7 +74,8 @@ func TestWatchPage(t *testing.T) {
 	proxy.Open()
 	page := browser.Page(t, 800, "light")
 	page.Open("http://" + proxy.Addr + "/static/")
-	page.Wait(`(() => { document.getElementById("token").focus(); return true })()`)
+	page.Wait(`!document.querySelector("button").disabled`) // the script has run
+	page.Eval(`document.getElementById("token").focus()`)
 	page.Type(tokens[0])
 	page.Eval(`document.querySelector("button").click()`)
 	page.Wait(`document.getElementById("state").innerText === "Connected"`)

@@ -67,3 +67,4 @@ document.getElementById("form").addEventListener("submit", (event) => {
   event.preventDefault();
   watch(document.getElementById("token").value);
 });
+document.querySelector("button").disabled = false;
