@@ -46,13 +46,13 @@ notices: ## Write the license notices of the modules linked into authd
 reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
-# Three tests of a package at once: most wait. `make lint` vets. Without GORACE each program waits a
-# second at its end.
+# One package at once for each two processors, because many tests start several programs, and four
+# tests of it, because most wait. `make lint` vets. Without GORACE each program waits a second at its end.
 .PHONY: test
 test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 3 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -vet=off -timeout 20m -p $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)) -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 	cd internal/ormtest && $(GO) test ./... # a module of its own
 
 .PHONY: cover
