@@ -11,13 +11,12 @@ import (
 // docsWidths are the widths of a telephone, a tablet and a desktop computer, in pixels.
 var docsWidths = []int{360, 800, 1400}
 
-// Docs tests the page at base/docs, which it loads in light and in dark colors and shows at widths of
-// 360, 800 and 1400 pixels.
-// It expects that shows, a JavaScript expression, becomes true, the page is not wider than the
-// window, its background fits the color scheme, the page requests only URLs below base and data
-// URLs, and it has no [Page.Problems]. anchor selects the part of the page that is shown. If the
-// environment variable CHASSI_SCREENSHOTS names a directory, Docs writes screenshots to that
-// directory, in files whose names begin with name.
+// Docs tests the page at base/docs. It loads the page in light and in dark colors, and shows each at
+// widths of 360, 800 and 1400 pixels. It expects that shows, a JavaScript expression, becomes true,
+// the page is not wider than the window, its background fits the color scheme, the page requests
+// only URLs below base and data URLs, and it has no [Page.Problems]. anchor selects the part of the
+// page that is shown. If the environment variable CHASSI_SCREENSHOTS names a directory, Docs writes
+// screenshots to that directory, in files whose names begin with name.
 func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 	t.Helper()
 	for scheme, bright := range map[string]bool{"light": true, "dark": false} {
